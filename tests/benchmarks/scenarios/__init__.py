@@ -1,0 +1,1 @@
+"""The scenarios, one idea to a file; catalogue.py lists them."""
