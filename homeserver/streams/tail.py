@@ -1,0 +1,99 @@
+"""The recent publications, in memory, by key, each event once.
+
+What is older than the tail must be read from the tables: `since` says so by raising `Truncated`. Bounded by a number
+of publications and by bytes.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from homeserver.streams.publications import EventItem, Publication
+
+
+class Truncated(Exception):
+    """The tail no longer reaches back to the position that was asked for."""
+
+
+def weight(publication: Publication) -> int:
+    """Bytes of memory that a publication holds, roughly."""
+    item = publication.item
+    if isinstance(item, EventItem):
+        return 900 + len(item.client) + len(item.unsigned)
+    return 500
+
+
+class Tail:
+    """Not thread-safe: lives on the loop. Starts at `floor`: everything at or below it is not here."""
+
+    def __init__(self, floor: int, max_bytes: int = 32 << 20, max_entries: int = 50_000) -> None:
+        self._floor = floor
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._bytes = 0
+        self._all: deque[Publication] = deque()
+        self._by_key: dict[str, deque[Publication]] = {}
+        # Events that lie here and were redacted since.
+        self._redacted: dict[str, int] = {}
+
+    def is_redacted(self, event_id: str) -> bool:
+        """True if a redaction that lies here took the content of this event: what the tail holds of it is old."""
+        return event_id in self._redacted
+
+    @property
+    def floor(self) -> int:
+        return self._floor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Entries and bytes."""
+        return len(self._all), self._bytes
+
+    def append(self, publication: Publication) -> None:
+        """Publications come in the order of their positions."""
+        self._all.append(publication)
+        self._bytes += weight(publication)
+        item = publication.item
+        if isinstance(item, EventItem) and item.redacted is not None:
+            self._redacted[item.redacted[0]] = publication.position
+        for key in publication.keys:
+            by_key = self._by_key.get(key)
+            if by_key is None:
+                by_key = self._by_key[key] = deque()
+            by_key.append(publication)
+        while self._bytes > self._max_bytes or len(self._all) > self._max_entries:
+            self.drop_oldest()
+
+    def drop_oldest(self) -> None:
+        """Forgets one publication; syncs that still need it go to the tables."""
+        oldest = self._all.popleft()
+        self._bytes -= weight(oldest)
+        self._floor = oldest.position
+        item = oldest.item
+        if isinstance(item, EventItem) and item.redacted is not None:
+            self._redacted.pop(item.redacted[0], None)
+        for key in oldest.keys:
+            by_key = self._by_key[key]
+            by_key.popleft()
+            if not by_key:
+                del self._by_key[key]
+
+    def forget_all(self) -> None:
+        """Forgets everything that is here."""
+        while self._all:
+            self.drop_oldest()
+
+    def since(self, key: str, after: int, upto: int) -> list[Publication]:
+        """The publications of `key` with after < position <= upto, oldest first."""
+        if after < self._floor:
+            raise Truncated
+        found: list[Publication] = []
+        for publication in reversed(self._by_key.get(key, ())):
+            if publication.position <= after:
+                break
+            if publication.position <= upto:
+                found.append(publication)
+        found.reverse()
+        return found
+
+    def __iter__(self) -> Iterator[Publication]:
+        return iter(self._all)
