@@ -1,0 +1,50 @@
+"""What storage keeps in memory: only immutable things, bounded in bytes.
+
+Shared by the threads of one process. An entry may be added by a transaction that is rolled back later: its internal
+number is never given out again, so nothing can be wrong about it.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ByteCache(Generic[K, V]):
+    """Least recently used goes first. Thread-safe. `weigh` gives the bytes of a value."""
+
+    def __init__(self, max_bytes: int, weigh: Callable[[V], int]) -> None:
+        self._max_bytes = max_bytes
+        self._weigh = weigh
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[K, V] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: K) -> V | None:
+        with self._lock:
+            value = self._entries.get(key)
+            if value is not None:
+                self._entries.move_to_end(key)
+            return value
+
+    def put(self, key: K, value: V) -> None:
+        with self._lock:
+            old = self._entries.pop(key, None)
+            if old is not None:
+                self.bytes -= self._weigh(old)
+            self._entries[key] = value
+            self.bytes += self._weigh(value)
+            while self.bytes > self._max_bytes and self._entries:
+                self.bytes -= self._weigh(self._entries.popitem(last=False)[1])
+
+    def drop(self, key: K) -> None:
+        with self._lock:
+            old = self._entries.pop(key, None)
+            if old is not None:
+                self.bytes -= self._weigh(old)
+
+    def __len__(self) -> int:
+        return len(self._entries)

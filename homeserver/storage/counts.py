@@ -1,0 +1,141 @@
+"""What unread counts are made of: classes of push rules, ordinals and exceptions (architecture.md, section 7)."""
+
+from dataclasses import dataclass
+
+from homeserver.storage.transaction import Statement, Transaction
+
+# Where a user's counting starts in each room, and what the ordinals were there. The start is the latest of: the user's
+# receipts, the user's own last event, and the user's joining.
+BASES = Statement(
+    "count_bases",
+    "bigint[], text",
+    "SELECT r.number, r.room_id, r.classes, r.ordinals, s.start, b.ordinals, r.last_anchor"
+    " FROM rooms r JOIN memberships m ON m.room = r.number AND m.user_id = $2"
+    " CROSS JOIN LATERAL (SELECT greatest("
+    "(SELECT max(anchor) FROM receipts WHERE room = r.number AND user_id = $2 AND thread_id IN ('', 'main')),"
+    "(SELECT anchor FROM events WHERE room = r.number AND sender = $2 AND anchor IS NOT NULL"
+    " ORDER BY anchor DESC LIMIT 1), m.position, 0) AS start) s"
+    " LEFT JOIN LATERAL (SELECT ordinals FROM events WHERE room = r.number AND anchor <= s.start"
+    " ORDER BY anchor DESC, rank DESC LIMIT 1) b ON true"
+    " WHERE r.number = ANY($1)",
+)
+EXCEPTIONS = Statement(
+    "list_count_exceptions",
+    "bigint[], bigint[], text",
+    "SELECT c.room, c.slot, sum(c.notify)::int, sum(c.highlight)::int FROM unnest($1, $2) AS w(room, start)"
+    " JOIN count_exceptions c ON c.room = w.room AND c.anchor > w.start AND c.user_id IN ('', $3)"
+    " GROUP BY c.room, c.slot",
+)
+ADD_EXCEPTION = Statement(
+    "add_count_exception",
+    "bigint, bigint, smallint, text, smallint, smallint",
+    "INSERT INTO count_exceptions (room, anchor, slot, user_id, thread_id, notify, highlight)"
+    " VALUES ($1, $2, $3, $4, '', $5, $6) ON CONFLICT (room, anchor, slot, user_id)"
+    " DO UPDATE SET notify = EXCLUDED.notify, highlight = EXCLUDED.highlight",
+)
+CLASSES_OF = Statement(
+    "classes_of_user",
+    "text",
+    "SELECT room, position, class FROM rule_classes WHERE user_id = $1 ORDER BY position",
+)
+CLASSES_OF_USERS = Statement(
+    "newest_classes_of_users",
+    "text[], bigint",
+    "SELECT DISTINCT ON (user_id) user_id, class FROM rule_classes WHERE user_id = ANY($1) AND room IN (0, $2)"
+    " ORDER BY user_id, position DESC, room DESC",
+)
+
+DISCOUNT_USERS = Statement(
+    "discount_users", "bigint, bigint", "DELETE FROM count_exceptions WHERE room = $1 AND anchor = $2"
+)
+# What the event added to each ordinal is what it differs by from the event before it.
+DISCOUNT_SLOTS = Statement(
+    "discount_slots",
+    "bigint, bigint",
+    "INSERT INTO count_exceptions (room, anchor, slot, user_id, thread_id, notify, highlight)"
+    " SELECT $1, $2, s.slot - 1, '', '', coalesce(p.ordinals[s.slot], 0) - e.ordinals[s.slot], 0"
+    " FROM events e CROSS JOIN LATERAL generate_subscripts(e.ordinals, 1) AS s(slot)"
+    " LEFT JOIN LATERAL (SELECT b.ordinals FROM events b WHERE b.room = $1 AND b.anchor < $2"
+    " ORDER BY b.anchor DESC, b.rank DESC LIMIT 1) p ON true"
+    " WHERE e.room = $1 AND e.anchor = $2 AND e.rank = 0"
+    " AND coalesce(p.ordinals[s.slot], 0) <> e.ordinals[s.slot]",
+)
+
+# The slot of an exception that is about one user.
+ONE_USER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class CountBase:
+    """`start`: counting begins after this anchor; `ordinals_then` of the last event at or before it."""
+
+    room: int
+    room_id: str
+    classes: list[str]
+    ordinals: list[int]
+    start: int
+    ordinals_then: list[int]
+    last_anchor: int
+
+
+class Counts:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def list_bases(self, rooms: list[int], user_id: str) -> list[CountBase]:
+        if not rooms:
+            return []
+        return [
+            CountBase(room, room_id, classes, ordinals, start, then or [], last)
+            for room, room_id, classes, ordinals, start, then, last in self._transaction.fetch(BASES, rooms, user_id)
+        ]
+
+    def list_exceptions(self, starts: dict[int, int], user_id: str) -> list[tuple[int, int, int, int]]:
+        """(room, slot, notify, highlight) summed over the events after each room's start; slot ONE_USER is the user."""
+        if not starts:
+            return []
+        return [
+            (room, slot, notify, highlight)
+            for room, slot, notify, highlight in self._transaction.fetch(
+                EXCEPTIONS, list(starts), list(starts.values()), user_id
+            )
+        ]
+
+    def add_exception(self, room: int, anchor: int, slot: int, user_id: str, notify: int, highlight: int) -> None:
+        self._transaction.defer(ADD_EXCEPTION, room, anchor, slot, user_id, notify, highlight)
+
+    def list_classes(self, user_id: str) -> list[tuple[int, int, str]]:
+        """(room or 0, position from which on, class), oldest first."""
+        return [(room, position, name) for room, position, name in self._transaction.fetch(CLASSES_OF, user_id)]
+
+    def list_newest_classes(self, user_ids: list[str], room: int) -> dict[str, str]:
+        """The class in a room of each user who ever changed rules."""
+        if not user_ids:
+            return {}
+        return {user_id: name for user_id, name in self._transaction.fetch(CLASSES_OF_USERS, user_ids, room)}
+
+    def discount(self, room: int, anchor: int) -> None:
+        """The event at `anchor` was redacted: it no longer counts for anybody."""
+        self._transaction.defer(DISCOUNT_USERS, room, anchor)
+        self._transaction.defer(DISCOUNT_SLOTS, room, anchor)
+
+    def set_class(self, user_id: str, room: int, position: int, name: str, rules: str) -> None:
+        """From `position` on the user's rules are `rules` (JSON), of class `name` in a room (0: in all)."""
+        self._transaction.defer_text(
+            "INSERT INTO rule_sets (class, rules, user_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            name,
+            rules,
+            user_id,
+        )
+        self._transaction.defer_text(
+            "INSERT INTO rule_classes (user_id, room, position, class) VALUES (%s, %s, %s, %s)",
+            user_id,
+            room,
+            position,
+            name,
+        )
+
+    def list_rule_sets(self, names: list[str]) -> dict[str, tuple[str, str]]:
+        """By class: its rules (JSON) and the user whose they are."""
+        rows = self._transaction.text("SELECT class, rules, user_id FROM rule_sets WHERE class = ANY(%s)", names)
+        return {name: (rules, user_id) for name, rules, user_id in rows}

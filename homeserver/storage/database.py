@@ -1,0 +1,284 @@
+"""`write` and `read`: the whole persistence API of the house.
+
+`await db.write(work)` runs `work(store)`, an ordinary function, in a pool thread and in one READ COMMITTED transaction.
+It may run more than once (a deadlock, a lost connection), so it must be repeatable; it cannot await, so it cannot wait
+for the network while it holds locks. What it published goes out after the commit, from the write's own future, so
+that a request that is cancelled meanwhile still publishes. `await db.read(work)` is the same on one read-only snapshot.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psycopg2
+from psycopg2 import errors as pg
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from homeserver.domain.errors import Unavailable
+from homeserver.storage.blocks import Numbers
+from homeserver.storage.store import Caches, Store
+from homeserver.storage.transaction import Session, Transaction
+from homeserver.streams.positions import Positions
+from homeserver.streams.publications import Publication
+from homeserver.streams.publisher import Publisher
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 8
+BEGIN_WRITE = b"BEGIN ISOLATION LEVEL READ COMMITTED"
+BEGIN_READ = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+RETRIED = (pg.SerializationFailure, pg.DeadlockDetected)
+
+
+def open_engine(url: str, *, statement_timeout_ms: int = 30_000, application: str = "parley") -> Engine:
+    """An engine whose connections belong to threads; timeouts are set on each connection."""
+    options = (
+        f"-c statement_timeout={statement_timeout_ms} -c lock_timeout=10000 "
+        "-c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
+    )
+    return create_engine(
+        url.replace("postgresql://", "postgresql+psycopg2://", 1),
+        isolation_level="AUTOCOMMIT",
+        pool_size=1,
+        max_overflow=63,
+        connect_args={"options": options, "application_name": application, "connect_timeout": 10},
+    )
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """How a write ended: its positions are to be finished in any case."""
+
+    positions: list[int] = field(default_factory=list)
+    publications: Sequence[Publication] = ()
+    result: Any = None
+    error: BaseException | None = None
+
+    def succeed(self, store: Store, result: Any) -> "_Outcome":
+        """The transaction is committed."""
+        self.positions += store.positions
+        self.publications, self.result, self.error = store.publications, result, None
+        for remember in store.after_commit:
+            remember()
+        return self
+
+
+class Pool:
+    """Threads that keep a connection each. A broken connection is replaced at its next use."""
+
+    def __init__(self, name: str, size: int, engine: Engine) -> None:
+        self._engine = engine
+        self._local = threading.local()
+        self._sessions: list[Session] = []
+        self.executor = ThreadPoolExecutor(size, thread_name_prefix=name)
+
+    def session(self) -> Session:
+        """The calling thread's connection."""
+        session: Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = Session(self._engine.connect())
+            self._sessions.append(session)
+        return session
+
+    def discard(self) -> None:
+        """The calling thread's connection is of no use any more."""
+        session: Session | None = getattr(self._local, "session", None)
+        if session is not None:
+            self._local.session = None
+            self._sessions.remove(session)
+            session.connection.invalidate()
+            session.connection.close()
+
+    def close(self) -> None:
+        """Waits for what runs and closes the connections."""
+        self.executor.shutdown(wait=True)
+        for session in self._sessions:
+            session.connection.close()
+        self._sessions.clear()
+
+
+class Database:
+    """Lives on the loop; `work` runs in threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        positions: Positions,
+        numbers: Numbers,
+        publisher: Publisher,
+        caches: Caches,
+        *,
+        write_threads: int = 4,
+        read_threads: int = 3,
+        long_read_threads: int = 2,
+    ) -> None:
+        self._engine = engine
+        self._positions = positions
+        self._numbers = numbers
+        self._publisher = publisher
+        self._caches = caches
+        self._writers = Pool("write", write_threads, engine)
+        self._readers = Pool("read", read_threads, engine)
+        self._long_readers = Pool("long-read", long_read_threads, engine)
+        self._rooms: dict[str, _RoomLock] = {}
+        self._closing = False
+        self._under_way: set[asyncio.Future[_Outcome]] = set()
+
+    async def write(self, work: Callable[[Store], T], *, room: str | None = None) -> T:
+        """The result of `work`, committed. `room`: the id of the room that it writes to, one writer at a time."""
+        lock = None if room is None else self._rooms.get(room)
+        if room is not None:
+            if lock is None:
+                lock = self._rooms[room] = _RoomLock()
+            lock.waiting += 1
+            try:
+                await lock.lock.acquire()
+            except BaseException:
+                self._release(room, lock, held=False)
+                raise
+        future = asyncio.get_running_loop().run_in_executor(self._writers.executor, self._write, work)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._under_way.add(future)
+
+        def ended(finished: asyncio.Future[_Outcome]) -> None:
+            self._under_way.discard(future)
+            if room is not None and lock is not None:
+                self._release(room, lock, held=True)
+            outcome = finished.result()
+            self._publisher.committed(outcome.positions, outcome.publications)
+            if done.cancelled():
+                return
+            if outcome.error is not None:
+                done.set_exception(outcome.error)
+            else:
+                done.set_result(outcome.result)
+
+        future.add_done_callback(ended)
+        return await done
+
+    async def read(self, work: Callable[[Store], T], *, single: bool = False) -> T:
+        """The result of `work` on one snapshot. `single`: it sends one statement, so no BEGIN and COMMIT."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers.executor, self._read, self._readers, work, single)
+
+    async def read_long(self, work: Callable[[Store], T]) -> T:
+        """As `read`, for what takes many milliseconds: it has threads of its own."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._long_readers.executor, self._read, self._long_readers, work, False)
+
+    async def settle(self) -> None:
+        """Returns when every write that is under way has ended, cancelled callers' included."""
+        while self._under_way:
+            await asyncio.wait(list(self._under_way))
+
+    def close(self) -> None:
+        """Waits for what runs."""
+        self._closing = True
+        for pool in (self._writers, self._readers, self._long_readers):
+            pool.close()
+        self._engine.dispose()
+
+    def _release(self, room: str, lock: "_RoomLock", *, held: bool) -> None:
+        if held:
+            lock.lock.release()
+        lock.waiting -= 1
+        if lock.waiting == 0:
+            self._rooms.pop(room, None)
+
+    def _read(self, pool: Pool, work: Callable[[Store], T], single: bool) -> T:
+        for attempt in range(ATTEMPTS):
+            transaction = None
+            try:
+                transaction = Transaction(pool.session(), b"" if single else BEGIN_READ)
+                result = work(Store(transaction, self._positions, self._numbers, self._caches))
+                transaction.commit()
+                return result
+            except BaseException as error:  # the edge of one transaction: whatever happened, it is ended
+                if not self._abandon(pool, transaction, error) or attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(0.05 * attempt)
+        raise AssertionError("unreachable")
+
+    def _write(self, work: Callable[[Store], Any]) -> _Outcome:
+        """Runs in a pool thread. Never raises: the positions of the outcome must reach the publisher."""
+        outcome = _Outcome()
+        for attempt in range(ATTEMPTS):
+            session = transaction = store = result = None
+            committing = False
+            try:
+                session = self._writers.session()
+                transaction = Transaction(session, BEGIN_WRITE)
+                store = Store(transaction, self._positions, self._numbers, self._caches)
+                result = work(store)
+                store.leave_trace()
+                committing = True
+                transaction.commit()
+                return outcome.succeed(store, result)
+            except BaseException as error:  # the edge of one transaction: whatever happened, it is ended
+                again = self._abandon(self._writers, transaction, error)
+                cut = committing and again and not isinstance(_origin(error), RETRIED)
+                if cut and store is not None and session is not None and store.trace:
+                    try:
+                        if self._was_committed(store.trace, session.backend):
+                            return outcome.succeed(store, result)
+                    except Unavailable as unknown:
+                        # Nobody knows: its positions stay unfinished, so that nothing after them is shown.
+                        outcome.error = unknown
+                        return outcome
+                outcome.error = error
+                if store is not None:
+                    outcome.positions += store.positions
+                if not again:
+                    return outcome
+                time.sleep(0.05 * attempt)
+        return outcome
+
+    def _abandon(self, pool: Pool, transaction: Transaction | None, error: BaseException) -> bool:
+        """Leaves the connection clean, or drops it. True if the work may be tried again."""
+        origin = _origin(error)
+        broken = isinstance(origin, psycopg2.OperationalError | psycopg2.InterfaceError) and not isinstance(
+            origin, pg.QueryCanceled | pg.LockNotAvailable | RETRIED[0] | RETRIED[1]
+        )
+        if not broken and transaction is not None:
+            try:
+                transaction.roll_back()
+            except psycopg2.Error:
+                broken = True
+        if broken:
+            pool.discard()
+        return broken or isinstance(origin, RETRIED)
+
+    def _was_committed(self, trace: str, backend: int) -> bool:
+        """After a COMMIT without an answer: did it happen? Asked once nobody can commit it any more."""
+        while not self._closing:
+            try:
+                with self._engine.connect() as connection:
+                    others = f"FROM pg_stat_activity WHERE pid = {backend} AND pid <> pg_backend_pid()"
+                    connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) {others}")
+                    gone = connection.exec_driver_sql(f"SELECT NOT EXISTS (SELECT {others})").scalar_one()
+                    if gone:
+                        return connection.exec_driver_sql(trace).first() is not None
+            except DBAPIError as away:
+                logger.warning("cannot ask yet whether a write was committed: %s", away.orig)
+            time.sleep(0.1)
+        raise Unavailable("The server stops, and the database does not answer")
+
+
+class _RoomLock:
+    __slots__ = ("lock", "waiting")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
+def _origin(error: BaseException) -> BaseException | None:
+    """What psycopg2 raised, beneath SQLAlchemy's wrapping."""
+    return error.orig if isinstance(error, DBAPIError) else error

@@ -1,0 +1,88 @@
+"""The history of a room: its events in the order (anchor, rank).
+
+A live event has (its position, 0); events that were fetched to fill a gap before event E have E's anchor and negative
+ranks. So gaps are filled where they are (architecture.md, section 6).
+"""
+
+from dataclasses import dataclass
+
+from homeserver.storage.events import COLUMNS, TABLES, EventRow
+from homeserver.storage.transaction import Statement, Transaction
+
+# A place in the history of a room. Its greatest rank is RANK_END: "after every event of that anchor".
+RANK_END = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    anchor: int
+    rank: int = RANK_END
+
+
+LIVE = Statement(
+    "list_live_events",
+    "bigint, bigint, bigint, int",
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND e.anchor > $2 AND e.anchor <= $3 AND e.live"
+    " ORDER BY e.anchor DESC, e.rank DESC LIMIT $4",
+)
+BACKWARDS = Statement(
+    "page_backwards",
+    "bigint, bigint, int, bigint, int, int",
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND (e.anchor, e.rank) <= ($2, $3)"
+    " AND (e.anchor, e.rank) > ($4, $5) ORDER BY e.anchor DESC, e.rank DESC LIMIT $6",
+)
+FORWARDS = Statement(
+    "page_forwards",
+    "bigint, bigint, int, bigint, int, int",
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND (e.anchor, e.rank) > ($2, $3)"
+    " AND (e.anchor, e.rank) <= ($4, $5) ORDER BY e.anchor, e.rank LIMIT $6",
+)
+LIVE_IN_ROOMS = Statement(
+    "list_live_events_in_rooms",
+    "bigint[], bigint[], bigint, int",
+    f"SELECT {COLUMNS} FROM unnest($1, $2) AS w(room, after) CROSS JOIN LATERAL ("
+    "SELECT * FROM events i WHERE i.room = w.room AND i.anchor > w.after AND i.anchor <= $3 AND i.live"
+    " ORDER BY i.anchor DESC, i.rank DESC LIMIT $4) e"
+    " LEFT JOIN state_keys k ON k.number = e.key LEFT JOIN events b ON b.number = e.replaces"
+    " ORDER BY e.room, e.anchor DESC, e.rank DESC",
+)
+ROOMS_WITH_EVENTS = Statement(
+    "rooms_with_events",
+    "bigint[], bigint",
+    "SELECT number FROM rooms WHERE number = ANY($1) AND last_anchor > $2",
+)
+
+
+class History:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def list_live(self, room: int, after: int, upto: int, limit: int) -> list[EventRow]:
+        """The newest `limit` live events with after < anchor <= upto, newest first."""
+        return [EventRow(*row) for row in self._transaction.fetch(LIVE, room, after, upto, limit)]
+
+    def list_live_in_rooms(self, after: dict[int, int], upto: int, limit: int) -> dict[int, list[EventRow]]:
+        """As `list_live` for many rooms in one query; `after` by room."""
+        found: dict[int, list[EventRow]] = {room: [] for room in after}
+        if after:
+            for row in self._transaction.fetch(LIVE_IN_ROOMS, list(after), list(after.values()), upto, limit):
+                found[row[2]].append(EventRow(*row))
+        return found
+
+    def rooms_with_events_after(self, rooms: list[int], after: int) -> set[int]:
+        """Those of `rooms` whose newest event comes after the position `after`."""
+        return {row[0] for row in self._transaction.fetch(ROOMS_WITH_EVENTS, rooms, after)} if rooms else set()
+
+    def page_backwards(self, room: int, start: Place, stop: Place, limit: int) -> list[EventRow]:
+        """Events at or before `start` and after `stop`, newest first."""
+        return [
+            EventRow(*row)
+            for row in self._transaction.fetch(BACKWARDS, room, start.anchor, start.rank, stop.anchor, stop.rank, limit)
+        ]
+
+    def page_forwards(self, room: int, start: Place, stop: Place, limit: int) -> list[EventRow]:
+        """Events after `start` and at or before `stop`, oldest first."""
+        return [
+            EventRow(*row)
+            for row in self._transaction.fetch(FORWARDS, room, start.anchor, start.rank, stop.anchor, stop.rank, limit)
+        ]

@@ -1,0 +1,180 @@
+"""Who is in which room: a projection of the current state, and what users forgot."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from homeserver.storage.events import COLUMNS as EVENT_COLUMNS
+from homeserver.storage.events import EventRow
+from homeserver.storage.transaction import Statement, Transaction
+
+COLUMNS = "user_id, room, membership, event, position, sender, local, display_name"
+SET = Statement(
+    "set_membership",
+    "text, bigint, text, bigint, bigint, text, boolean, text",
+    f"INSERT INTO memberships ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (user_id, room)"
+    " DO UPDATE SET membership = EXCLUDED.membership, event = EXCLUDED.event, position = EXCLUDED.position,"
+    " sender = EXCLUDED.sender, display_name = EXCLUDED.display_name",
+)
+FIND = Statement(
+    "find_membership", "text, bigint", f"SELECT {COLUMNS} FROM memberships WHERE user_id = $1 AND room = $2"
+)
+OF_USER = Statement("memberships_of_user", "text", f"SELECT {COLUMNS} FROM memberships WHERE user_id = $1")
+OF_ROOM = Statement(
+    "memberships_of_room",
+    "bigint, text[], int",
+    f"SELECT {COLUMNS} FROM memberships WHERE room = $1 AND membership = ANY($2) ORDER BY position, user_id LIMIT $3",
+)
+LOCAL_JOINED = Statement(
+    "local_joined",
+    "bigint, text[]",
+    "SELECT user_id, display_name FROM memberships WHERE room = $1 AND user_id = ANY($2) AND membership = 'join'"
+    " AND local",
+)
+FIRST_CHANGES = Statement(
+    "first_changes_of_key",
+    "int, bigint",
+    "SELECT DISTINCT ON (room) room, before FROM state_changes WHERE key = $1 AND position > $2"
+    " ORDER BY room, position",
+)
+HEROES = Statement(
+    "heroes",
+    "bigint[], text",
+    "SELECT w.room, m.user_id FROM unnest($1) AS w(room) CROSS JOIN LATERAL ("
+    # Two short walks along the index; asked with IN, all members would be sorted.
+    "(SELECT user_id, position FROM memberships WHERE room = w.room AND membership = 'join' AND user_id <> $2"
+    " ORDER BY position, user_id LIMIT 5) UNION ALL"
+    " (SELECT user_id, position FROM memberships WHERE room = w.room AND membership = 'invite' AND user_id <> $2"
+    " ORDER BY position, user_id LIMIT 5) ORDER BY position, user_id LIMIT 5) m"
+    " ORDER BY w.room, m.position, m.user_id",
+)
+FIRST = Statement(
+    "first_members",
+    "bigint, int",
+    "(SELECT user_id, position FROM memberships WHERE room = $1 AND membership = 'join'"
+    " ORDER BY position, user_id LIMIT $2) UNION ALL"
+    " (SELECT user_id, position FROM memberships WHERE room = $1 AND membership = 'invite'"
+    " ORDER BY position, user_id LIMIT $2) ORDER BY position, user_id LIMIT $2",
+)
+MEMBER_EVENTS = Statement(
+    "list_member_events",
+    "bigint, text[]",
+    f"SELECT {EVENT_COLUMNS} FROM memberships m JOIN events e ON e.number = m.event"
+    " LEFT JOIN state_keys k ON k.number = e.key LEFT JOIN events b ON b.number = e.replaces"
+    " WHERE m.room = $1 AND m.membership = ANY($2) ORDER BY m.position, m.user_id",
+)
+LAST_JOIN = Statement(
+    "find_last_join",
+    "bigint, int",
+    "SELECT c.position FROM state_changes c JOIN events e ON e.number = c.after WHERE c.room = $1 AND c.key = $2"
+    " AND (('{' || e.client || '}')::json -> 'content' ->> 'membership') = 'join' ORDER BY c.position DESC LIMIT 1",
+)
+PAST_HEROES = Statement(
+    "past_heroes",
+    "bigint, text",
+    "SELECT user_id FROM memberships WHERE room = $1 AND user_id <> $2 AND membership IN ('leave', 'ban')"
+    " ORDER BY position, user_id LIMIT 5",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipRow:
+    """`event` is the number of the member event; `position` since when; `sender` who made it so."""
+
+    user_id: str
+    room: int
+    membership: str
+    event: int
+    position: int
+    sender: str
+    local: bool
+    display_name: str | None
+
+
+class Memberships:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def put(self, row: MembershipRow) -> None:
+        self._transaction.defer(
+            SET, row.user_id, row.room, row.membership, row.event, row.position, row.sender, row.local, row.display_name
+        )
+
+    def remove(self, user_id: str, room: int) -> None:
+        """The room's state no longer says anything of the user."""
+        self._transaction.defer_text("DELETE FROM memberships WHERE user_id = %s AND room = %s", user_id, room)
+
+    def find(self, user_id: str, room: int) -> MembershipRow | None:
+        rows = self._transaction.fetch(FIND, user_id, room)
+        return MembershipRow(*rows[0]) if rows else None
+
+    def list_of_user(self, user_id: str) -> list[MembershipRow]:
+        """Every room that the user has anything to do with."""
+        return [MembershipRow(*row) for row in self._transaction.fetch(OF_USER, user_id)]
+
+    def list_of_room(self, room: int, memberships: Iterable[str], limit: int = 1_000_000) -> list[MembershipRow]:
+        """In the order of joining."""
+        return [MembershipRow(*row) for row in self._transaction.fetch(OF_ROOM, room, list(memberships), limit)]
+
+    def list_local_joined(self, room: int, user_ids: Iterable[str]) -> dict[str, str | None]:
+        """Display names of those of `user_ids` who are joined and users of this server."""
+        wanted = list(user_ids)
+        return {row[0]: row[1] for row in self._transaction.fetch(LOCAL_JOINED, room, wanted)} if wanted else {}
+
+    def list_before_first_change(self, key: int, after: int) -> dict[int, int | None]:
+        """By room: the event that stood at state key number `key` before its first change after a position."""
+        return {room: before for room, before in self._transaction.fetch(FIRST_CHANGES, key, after)}
+
+    def list_heroes(self, rooms: list[int], viewer: str) -> dict[int, list[str]]:
+        """By room: the first five others joined or invited."""
+        heroes: dict[int, list[str]] = {room: [] for room in rooms}
+        if rooms:
+            for room, user_id in self._transaction.fetch(HEROES, rooms, viewer):
+                heroes[room].append(user_id)
+        return heroes
+
+    def list_first(self, room: int, limit: int) -> list[str]:
+        """The first members, joined or invited."""
+        return [row[0] for row in self._transaction.fetch(FIRST, room, limit)]
+
+    def list_member_events(self, room: int, memberships: Iterable[str]) -> list[EventRow]:
+        """The member events of the current state with one of these memberships, in the order of joining."""
+        return [EventRow(*row) for row in self._transaction.fetch(MEMBER_EVENTS, room, list(memberships))]
+
+    def find_last_join(self, room: int, key: int) -> int | None:
+        """The position at which the member event at state key number `key` last became a join."""
+        rows = self._transaction.fetch(LAST_JOIN, room, key)
+        return rows[0][0] if rows else None
+
+    def list_past_heroes(self, room: int, viewer: str) -> list[str]:
+        """The first five others who left or were banned."""
+        return [row[0] for row in self._transaction.fetch(PAST_HEROES, room, viewer)]
+
+    def forget(self, user_id: str, room: int, ts: int) -> None:
+        self._transaction.defer_text(
+            "INSERT INTO forgotten (user_id, room, ts) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", user_id, room, ts
+        )
+
+    def remember(self, user_id: str, room: int) -> None:
+        """Whoever is invited or joins again has not forgotten the room."""
+        self._transaction.defer_text("DELETE FROM forgotten WHERE user_id = %s AND room = %s", user_id, room)
+
+    def list_forgotten(self, user_id: str) -> set[int]:
+        return {row[0] for row in self._transaction.text("SELECT room FROM forgotten WHERE user_id = %s", user_id)}
+
+    def set_invite_state(self, user_id: str, room: int, events: str) -> None:
+        """`events`: JSON list of stripped state."""
+        self._transaction.defer_text(
+            "INSERT INTO invite_states (user_id, room, events) VALUES (%s, %s, %s)"
+            " ON CONFLICT (user_id, room) DO UPDATE SET events = EXCLUDED.events",
+            user_id,
+            room,
+            events,
+        )
+
+    def list_invite_states(self, user_id: str, rooms: list[int]) -> dict[int, str]:
+        if not rooms:
+            return {}
+        rows = self._transaction.text(
+            "SELECT room, events FROM invite_states WHERE user_id = %s AND room = ANY(%s)", user_id, rooms
+        )
+        return {room: events for room, events in rows}

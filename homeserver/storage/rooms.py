@@ -1,0 +1,137 @@
+"""The rows of rooms: a room's row is its lock, its place in the event graph and its latest counters."""
+
+from dataclasses import dataclass
+
+from homeserver.domain.errors import NotFound
+from homeserver.storage.transaction import Row, Statement, Transaction
+
+COLUMNS = (
+    "r.number, r.room_id, r.version, r.extremities, r.extremity_ids, r.depth, r.state_group, r.state_version,"
+    " r.state_generation, r.state_complete, r.joined, r.invited, r.open_history, r.published, r.last_anchor,"
+    " r.classes, r.ordinals"
+)
+
+LOCK = Statement("lock_room", "text", "SELECT 1 FROM rooms WHERE room_id = $1 FOR NO KEY UPDATE")
+FIND = Statement("find_room", "text", f"SELECT {COLUMNS} FROM rooms r WHERE room_id = $1")
+# After LOCK, in a statement of its own: its snapshot then holds what the one before us committed.
+FIND_WITH_TRANSACTION = Statement(
+    "find_room_with_transaction",
+    "text, text, text, text, text",
+    f"SELECT {COLUMNS}, (SELECT e.event_id FROM events e WHERE e.txn_id = $2 AND e.room = r.number AND e.sender = $3"
+    " AND e.device_id = $4 AND e.type = $5 LIMIT 1) FROM rooms r WHERE r.room_id = $1",
+)
+FIND_BY_NUMBERS = Statement(
+    "find_rooms", "bigint[]", f"SELECT {COLUMNS} FROM rooms r WHERE r.number = ANY($1) ORDER BY r.number"
+)
+ADD = Statement(
+    "add_room",
+    "bigint, text, text, bigint, boolean, text[], int[]",
+    "INSERT INTO rooms (number, room_id, version, extremities, extremity_ids, depth, state_group, state_version,"
+    " state_generation, joined, invited, open_history, last_anchor, created_ts, published, classes, ordinals)"
+    " VALUES ($1, $2, $3, '{}', '{}', 0, 0, 0, 0, 0, 0, true, 0, $4, $5, $6, $7)",
+)
+ADVANCE = Statement(
+    "advance_room",
+    "bigint, bigint[], text[], bigint, bigint, int[]",
+    "UPDATE rooms SET extremities = $2, extremity_ids = $3, depth = $4, last_anchor = $5, ordinals = $6"
+    " WHERE number = $1",
+)
+CHANGE_STATE = Statement(
+    "change_room_state",
+    "bigint, bigint, bigint, int, int, int, boolean, text[], int[]",
+    "UPDATE rooms SET state_group = $2, state_version = $3, state_generation = $4, joined = $5, invited = $6,"
+    " open_history = $7, classes = $8, ordinals = $9 WHERE number = $1",
+)
+SET_CLASSES = Statement(
+    "set_room_classes", "bigint, text[], int[]", "UPDATE rooms SET classes = $2, ordinals = $3 WHERE number = $1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    """A room as its row says. `number` is internal; groups and extremities are internal numbers too."""
+
+    number: int
+    room_id: str
+    version: str
+    extremities: list[int]
+    extremity_ids: list[str]
+    depth: int
+    state_group: int
+    state_version: int
+    state_generation: int
+    state_complete: bool
+    joined: int
+    invited: int
+    open_history: bool
+    published: bool
+    last_anchor: int
+    classes: list[str]
+    ordinals: list[int]
+
+
+class Rooms:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def lock(self, room_id: str) -> RoomRow:
+        """The room, with its row locked until the end of the transaction; raises NotFound."""
+        self._transaction.defer(LOCK, room_id)
+        return _one(self._transaction.fetch(FIND, room_id), room_id)
+
+    def lock_for(self, room_id: str, txn_id: str, sender: str, device_id: str, type: str) -> tuple[RoomRow, str | None]:
+        """As `lock`, with the id of the event of `type` that this device already sent with `txn_id`."""
+        self._transaction.defer(LOCK, room_id)
+        rows = self._transaction.fetch(FIND_WITH_TRANSACTION, room_id, txn_id, sender, device_id, type)
+        known = rows[0][-1] if rows else None
+        return _one([row[:-1] for row in rows], room_id), known
+
+    def get(self, room_id: str) -> RoomRow:
+        """Raises NotFound."""
+        return _one(self._transaction.fetch(FIND, room_id), room_id)
+
+    def find(self, room_id: str) -> RoomRow | None:
+        rows = self._transaction.fetch(FIND, room_id)
+        return RoomRow(*rows[0]) if rows else None
+
+    def list_by_numbers(self, numbers: list[int]) -> list[RoomRow]:
+        return [RoomRow(*row) for row in self._transaction.fetch(FIND_BY_NUMBERS, numbers)] if numbers else []
+
+    def add(self, room: RoomRow, created_ts: int) -> None:
+        """A room without events."""
+        self._transaction.defer(
+            ADD, room.number, room.room_id, room.version, created_ts, room.published, room.classes, room.ordinals
+        )
+
+    def set_place(self, room: RoomRow) -> None:
+        """Its extremities, depth, newest anchor and ordinals."""
+        self._transaction.defer(
+            ADVANCE, room.number, room.extremities, room.extremity_ids, room.depth, room.last_anchor, room.ordinals
+        )
+
+    def set_state(self, room: RoomRow) -> None:
+        """What follows from its current state."""
+        self._transaction.defer(
+            CHANGE_STATE,
+            room.number,
+            room.state_group,
+            room.state_version,
+            room.state_generation,
+            room.joined,
+            room.invited,
+            room.open_history,
+            room.classes,
+            room.ordinals,
+        )
+
+    def set_classes(self, number: int, classes: list[str], ordinals: list[int]) -> None:
+        self._transaction.defer(SET_CLASSES, number, classes, ordinals)
+
+    def set_published(self, number: int, published: bool) -> None:
+        self._transaction.defer_text("UPDATE rooms SET published = %s WHERE number = %s", published, number)
+
+
+def _one(rows: list[Row], room_id: str) -> RoomRow:
+    if not rows:
+        raise NotFound(f"No room {room_id} is known here")
+    return RoomRow(*rows[0])

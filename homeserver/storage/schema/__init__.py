@@ -1,0 +1,1 @@
+"""The tables, each column commented where it is defined. Migrations bring a database there."""

@@ -1,0 +1,248 @@
+"""The state of rooms: interned keys, groups, the current state and its changes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from homeserver.domain.event import StateKey
+from homeserver.storage.caches import ByteCache
+from homeserver.storage.packing import derive, find, flatten
+from homeserver.storage.transaction import Statement, Transaction
+
+FIND_KEYS = Statement(
+    "find_state_keys",
+    "text[], text[]",
+    "SELECT k.type, k.state_key, k.number FROM unnest($1, $2) AS w(type, state_key)"
+    " JOIN state_keys k ON k.state_key = w.state_key AND k.type = w.type",
+)
+ADD_KEYS = Statement(
+    "add_state_keys",
+    "text[], text[]",
+    "INSERT INTO state_keys (type, state_key) SELECT * FROM unnest($1, $2) ORDER BY 2, 1"
+    " ON CONFLICT DO NOTHING RETURNING type, state_key, number",
+)
+NAME_KEYS = Statement(
+    "name_state_keys", "int[]", "SELECT number, type, state_key FROM state_keys WHERE number = ANY($1)"
+)
+# A group and those beneath it, for many groups at once.
+FIND_GROUPS = Statement(
+    "find_state_groups",
+    "bigint[]",
+    "WITH RECURSIVE chain AS (SELECT number, parent, entries FROM state_groups WHERE number = ANY($1)"
+    " UNION SELECT g.number, g.parent, g.entries FROM state_groups g JOIN chain c ON g.number = c.parent)"
+    " SELECT number, parent, entries FROM chain",
+)
+ADD_GROUP = Statement(
+    "add_state_group",
+    "bigint, bigint, bigint, bytea",
+    "INSERT INTO state_groups (number, room, parent, entries) VALUES ($1, $2, $3, $4)",
+)
+FIND_CURRENT = Statement(
+    "find_current_state",
+    "bigint, int, text[], text[]",
+    "SELECT k.type, k.state_key, c.event FROM unnest($3, $4) AS w(type, state_key)"
+    " JOIN state_keys k ON k.state_key = w.state_key AND k.type = w.type"
+    " JOIN current_state c ON c.room = $1 AND c.generation = $2 AND c.key = k.number",
+)
+SET_CURRENT = Statement(
+    "set_current_state",
+    "bigint, int, int, bigint, bigint",
+    "INSERT INTO current_state (room, generation, key, event, position) VALUES ($1, $2, $3, $4, $5)"
+    " ON CONFLICT (room, generation, key) DO UPDATE SET event = EXCLUDED.event, position = EXCLUDED.position",
+)
+REMOVE_CURRENT = Statement(
+    "remove_current_state",
+    "bigint, int, int",
+    "DELETE FROM current_state WHERE room = $1 AND generation = $2 AND key = $3",
+)
+ADD_CHANGE = Statement(
+    "add_state_change",
+    "bigint, bigint, int, bigint, bigint",
+    "INSERT INTO state_changes (room, position, key, before, after) VALUES ($1, $2, $3, $4, $5)",
+)
+
+
+CHANGED_NAMES = Statement(
+    "changed_state_names",
+    "bigint, bigint, bigint",
+    "SELECT DISTINCT k.type FROM state_changes c JOIN state_keys k ON k.number = c.key"
+    " WHERE c.room = $1 AND c.position > $2 AND c.position <= $3",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One row of state_groups."""
+
+    parent: int | None
+    entries: bytes
+
+
+def weigh(layer: Layer) -> int:
+    return 150 + len(layer.entries)
+
+
+GroupCache = ByteCache[int, Layer]
+KeyCache = ByteCache[StateKey, int]
+
+
+class State:
+    def __init__(self, transaction: Transaction, groups: GroupCache, keys: KeyCache) -> None:
+        self._transaction = transaction
+        self._groups = groups
+        self._keys = keys
+        # Keys that this transaction made: not to be shared before it is committed.
+        self._new_keys: dict[StateKey, int] = {}
+
+    def number_keys(self, keys: Iterable[StateKey]) -> dict[StateKey, int]:
+        """The internal numbers of state keys, known ones only."""
+        numbers: dict[StateKey, int] = {}
+        missing: list[StateKey] = []
+        for key in keys:
+            number = self._keys.get(key) or self._new_keys.get(key)
+            if number is None:
+                missing.append(key)
+            else:
+                numbers[key] = number
+        if missing:
+            rows = self._transaction.fetch(FIND_KEYS, [key[0] for key in missing], [key[1] for key in missing])
+            for type, state_key, number in rows:
+                numbers[(type, state_key)] = number
+                if not self._new_keys:
+                    self._keys.put((type, state_key), number)
+        return numbers
+
+    def intern_keys(self, keys: Iterable[StateKey]) -> dict[StateKey, int]:
+        """The internal numbers of state keys, made where they are new."""
+        wanted = list(keys)
+        numbers = self.number_keys(wanted)
+        missing = [key for key in wanted if key not in numbers]
+        if missing:
+            rows = self._transaction.fetch(ADD_KEYS, [key[0] for key in missing], [key[1] for key in missing])
+            self._new_keys.update({(type, state_key): number for type, state_key, number in rows})
+            numbers.update(self.number_keys(missing))
+        return numbers
+
+    def name_keys(self, numbers: Iterable[int]) -> dict[int, StateKey]:
+        """The state keys of internal numbers."""
+        rows = self._transaction.fetch(NAME_KEYS, list(numbers))
+        return {number: (type, state_key) for number, type, state_key in rows}
+
+    def load_groups(self, groups: Iterable[int]) -> None:
+        """Brings groups and what lies beneath them into the cache, in one query."""
+        missing = [group for group in set(groups) if group and not self._chain(group)]
+        if missing:
+            for number, parent, entries in self._transaction.fetch(FIND_GROUPS, missing):
+                self._groups.put(number, Layer(parent, bytes(entries)))
+
+    def layers(self, group: int) -> list[bytes]:
+        """The layers of a group, newest first. Group 0 is empty."""
+        return [layer.entries for _, layer in self._load_chain(group)]
+
+    def find_in_group(self, group: int, key: int) -> int | None:
+        """The event number at a key number."""
+        return find(self.layers(group), key)
+
+    def get_group(self, group: int) -> dict[int, int]:
+        """All of a group: event number by key number."""
+        return flatten(self.layers(group))
+
+    def add_group(self, number: int, room: int, base: int, changes: Mapping[int, int]) -> None:
+        """A group that is `base` with `changes`; event number 0 unsets a key."""
+        chain = self._load_chain(base)
+        taken, entries = derive([layer.entries for _, layer in chain], changes)
+        parent = chain[taken][0] if taken < len(chain) else None
+        self._transaction.defer(ADD_GROUP, number, room, parent, entries)
+        self._groups.put(number, Layer(parent, entries))
+
+    def find_current(self, room: int, generation: int, keys: Sequence[StateKey]) -> dict[StateKey, int]:
+        """Event numbers of the current state at some keys."""
+        rows = self._transaction.fetch(
+            FIND_CURRENT, room, generation, [key[0] for key in keys], [key[1] for key in keys]
+        )
+        return {(type, state_key): event for type, state_key, event in rows}
+
+    def set_current(self, room: int, generation: int, key: int, event: int, position: int) -> None:
+        self._transaction.defer(SET_CURRENT, room, generation, key, event, position)
+
+    def remove_current(self, room: int, generation: int, key: int) -> None:
+        self._transaction.defer(REMOVE_CURRENT, room, generation, key)
+
+    def add_change(self, room: int, position: int, key: int, before: int | None, after: int | None) -> None:
+        self._transaction.defer(ADD_CHANGE, room, position, key, before, after)
+
+    def list_changed_since(self, room: int, after: int, upto: int) -> dict[int, tuple[int | None, int | None]]:
+        """By key number: (event before `after`, event as of `upto`), for keys that changed in between."""
+        rows = self._transaction.text(
+            "SELECT key, (array_agg(before ORDER BY position))[1], (array_agg(after ORDER BY position DESC))[1]"
+            " FROM state_changes WHERE room = %s AND position > %s AND position <= %s GROUP BY key",
+            room,
+            after,
+            upto,
+        )
+        return {key: (before, since) for key, before, since in rows if before != since}
+
+    def list_changed_names(self, room: int, after: int, upto: int) -> set[str]:
+        """The types of state that changed with after < position <= upto."""
+        return {row[0] for row in self._transaction.fetch(CHANGED_NAMES, room, after, upto)}
+
+    def as_of(self, room: int, generation: int, position: int) -> dict[int, int]:
+        """The room's state as of a position: event number by key number."""
+        rows = self._transaction.text(
+            "SELECT key, event FROM current_state WHERE room = %s AND generation = %s", room, generation
+        )
+        state = dict((key, event) for key, event in rows)
+        later = self._transaction.text(
+            "SELECT DISTINCT ON (key) key, before FROM state_changes WHERE room = %s AND position > %s"
+            " ORDER BY key, position",
+            room,
+            position,
+        )
+        for key, before in later:
+            if before is None:
+                state.pop(key, None)
+            else:
+                state[key] = before
+        return state
+
+    def find_merge(self, parents: Sequence[int]) -> int | None:
+        """The group that resolving these groups gave."""
+        rows = self._transaction.text(
+            "SELECT state_group FROM state_merges WHERE parents = %s::bigint[]", sorted(parents)
+        )
+        return rows[0][0] if rows else None
+
+    def add_merge(self, parents: Sequence[int], group: int) -> None:
+        self._transaction.defer_text(
+            "INSERT INTO state_merges (parents, state_group) VALUES (%s::bigint[], %s) ON CONFLICT DO NOTHING",
+            sorted(parents),
+            group,
+        )
+
+    def _chain(self, group: int) -> list[tuple[int, Layer]]:
+        """From the cache; empty if part of it is missing."""
+        chain: list[tuple[int, Layer]] = []
+        number: int | None = group
+        while number:
+            layer = self._groups.get(number)
+            if layer is None:
+                return []
+            chain.append((number, layer))
+            number = layer.parent
+        return chain
+
+    def _load_chain(self, group: int) -> list[tuple[int, Layer]]:
+        if not group:
+            return []
+        chain = self._chain(group)
+        if not chain:
+            layers = {
+                number: Layer(parent, bytes(entries))
+                for number, parent, entries in self._transaction.fetch(FIND_GROUPS, [group])
+            }
+            for number, layer in layers.items():
+                self._groups.put(number, layer)
+            beneath: int | None = group
+            while beneath:
+                chain.append((beneath, layers[beneath]))
+                beneath = layers[beneath].parent
+        return chain

@@ -1,0 +1,161 @@
+"""The repositories of one transaction, and what it publishes.
+
+Add a repository: a file beside this one, and a property here.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from homeserver.storage.account_data import AccountData
+from homeserver.storage.blocks import Numbers
+from homeserver.storage.caches import ByteCache
+from homeserver.storage.counts import Counts
+from homeserver.storage.devices import Devices
+from homeserver.storage.directory import Directory
+from homeserver.storage.events import EventCache, Events
+from homeserver.storage.events import weigh as weigh_event
+from homeserver.storage.filters import Filters
+from homeserver.storage.history import History
+from homeserver.storage.interactive_sessions import InteractiveSessions
+from homeserver.storage.memberships import Memberships
+from homeserver.storage.profiles import Profiles
+from homeserver.storage.receipts import Receipts
+from homeserver.storage.registration_tokens import RegistrationTokens
+from homeserver.storage.rooms import Rooms
+from homeserver.storage.sessions import Sessions
+from homeserver.storage.state import GroupCache, KeyCache, State
+from homeserver.storage.state import weigh as weigh_layer
+from homeserver.storage.transaction import Transaction
+from homeserver.storage.users import Users
+from homeserver.streams.positions import Positions
+from homeserver.streams.publications import Item, Publication
+
+R = TypeVar("R")
+
+
+class lazily(Generic[R]):
+    """A repository that is made when it is first asked for. As functools.cached_property, which in Python 3.11 takes a
+    lock that all instances share: a store belongs to one thread."""
+
+    def __init__(self, make: Callable[[Any], R]) -> None:
+        self._make = make
+        self._name = make.__name__
+
+    def __get__(self, store: Any, owner: object = None) -> R:
+        made = store.__dict__[self._name] = self._make(store)
+        return made
+
+
+class Caches:
+    """The immutable things that all transactions of a process share, bounded in bytes."""
+
+    def __init__(self, events: int = 32 << 20, groups: int = 32 << 20, keys: int = 8 << 20) -> None:
+        self.events: EventCache = ByteCache(events, weigh_event)
+        self.groups: GroupCache = ByteCache(groups, weigh_layer)
+        self.keys: KeyCache = ByteCache(keys, lambda _: 250)
+
+
+class Store:
+    """One per transaction; not to be kept."""
+
+    def __init__(self, transaction: Transaction, positions: Positions, numbers: Numbers, caches: Caches) -> None:
+        self.transaction = transaction
+        self._positions = positions
+        self._numbers = numbers
+        self._caches = caches
+        # Called in the same thread once the transaction is committed: what may be remembered then.
+        self.after_commit: list[Callable[[], None]] = []
+        # Positions taken by this transaction, unfinished until it ends.
+        self.positions: list[int] = []
+        self.publications: list[Publication] = []
+        # SQL that finds a row which only this write can have left; empty as long as nothing is published.
+        self.trace = ""
+
+    def take_position(self) -> int:
+        """A position for what is about to be written. Taken last, before the inserts: it holds everybody up."""
+        position = self._positions.take()
+        self.positions.append(position)
+        return position
+
+    def take_number(self) -> int:
+        """A new internal number."""
+        return self._numbers.take()
+
+    def publish(self, position: int, keys: Iterable[str], item: Item) -> None:
+        """`item` goes out under `keys` after the commit."""
+        self.publications.append(Publication(position, tuple(keys), item))
+
+    def leave_trace(self) -> None:
+        """Makes sure that a cut COMMIT can be judged later: by an event of this write, or by a row of write_log."""
+        if self.positions and not self.trace:
+            self.transaction.defer_text("INSERT INTO write_log (position) VALUES (%s)", self.positions[0])
+            self.trace = f"SELECT 1 FROM write_log WHERE position = {self.positions[0]}"
+
+    @property
+    def statements(self) -> int:
+        """How many statements this transaction has sent or will send."""
+        return self.transaction.statements
+
+    @lazily
+    def rooms(self) -> Rooms:
+        return Rooms(self.transaction)
+
+    @lazily
+    def events(self) -> Events:
+        return Events(self.transaction, self._caches.events)
+
+    @lazily
+    def history(self) -> History:
+        return History(self.transaction)
+
+    @lazily
+    def state(self) -> State:
+        return State(self.transaction, self._caches.groups, self._caches.keys)
+
+    @lazily
+    def memberships(self) -> Memberships:
+        return Memberships(self.transaction)
+
+    @lazily
+    def receipts(self) -> Receipts:
+        return Receipts(self.transaction)
+
+    @lazily
+    def account_data(self) -> AccountData:
+        return AccountData(self.transaction)
+
+    @lazily
+    def counts(self) -> Counts:
+        return Counts(self.transaction)
+
+    @lazily
+    def directory(self) -> Directory:
+        return Directory(self.transaction)
+
+    @lazily
+    def devices(self) -> Devices:
+        return Devices(self.transaction)
+
+    @lazily
+    def filters(self) -> Filters:
+        return Filters(self.transaction)
+
+    @lazily
+    def interactive_sessions(self) -> InteractiveSessions:
+        return InteractiveSessions(self.transaction)
+
+    @lazily
+    def profiles(self) -> Profiles:
+        return Profiles(self.transaction)
+
+    @lazily
+    def registration_tokens(self) -> RegistrationTokens:
+        return RegistrationTokens(self.transaction)
+
+    @lazily
+    def sessions(self) -> Sessions:
+        return Sessions(self.transaction)
+
+    @lazily
+    def users(self) -> Users:
+        return Users(self.transaction)

@@ -1,0 +1,64 @@
+"""Brings a database to the tables of today, or says why it must not be touched."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from homeserver.domain.errors import ParleyError
+from homeserver.storage.schema.base import PRODUCT
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK = 7_305_001  # an advisory lock: two processes that start at once must not both migrate
+
+
+class UnusableDatabase(ParleyError):
+    """The database holds something that is not ours, or that a newer Parley wrote. The message says what to do."""
+
+
+def upgrade_database(engine: Engine, server_name: str) -> None:
+    """Makes or migrates the tables. Raises UnusableDatabase for a foreign, newer or otherwise named database."""
+    from alembic import command  # alembic is needed for a moment at start: its memory is not worth keeping
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+            _check_ours(connection, known)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.execute(
+                text(
+                    "INSERT INTO server (id, product, server_name, positions_reserved, numbers_reserved)"
+                    " VALUES (1, :product, :server_name, 0, 0) ON CONFLICT DO NOTHING"
+                ),
+                {"product": PRODUCT, "server_name": server_name},
+            )
+            product, name = connection.execute(text("SELECT product, server_name FROM server WHERE id = 1")).one()
+    if product != PRODUCT:
+        raise UnusableDatabase("This database belongs to another program. Give Parley a database of its own.")
+    if name != server_name:
+        raise UnusableDatabase(
+            f"This database belongs to the server {name!r}, not to {server_name!r}. A server's name cannot change: set"
+            f" server_name back to {name!r}, or use another database."
+        )
+
+
+def _check_ours(connection: Connection, known: set[str]) -> None:
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        return
+    if not {"server", "alembic_version"} <= tables:
+        raise UnusableDatabase(
+            "This database holds tables that are not Parley's. Give Parley an empty database of its own."
+        )
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if revision not in known:
+        raise UnusableDatabase(
+            f"This database was written by a newer Parley (schema {revision}). Run that version or a later one;"
+            " going back is not possible."
+        )
