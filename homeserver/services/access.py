@@ -1,0 +1,139 @@
+"""The only ways for a user to obtain a room or an event.
+
+What a user may read of a room follows from the membership now, or at the time of leaving; what of its history, from
+the history visibility and the membership at each event.
+https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from homeserver.domain.errors import Forbidden, NotFound
+from homeserver.domain.event import StateKey
+from homeserver.domain.visibility import can_see
+from homeserver.storage.events import EventRow
+from homeserver.storage.memberships import MembershipRow
+from homeserver.storage.rooms import RoomRow
+from homeserver.storage.store import Store
+
+VISIBILITY: StateKey = ("m.room.history_visibility", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableRoom:
+    """A room that a user may read: as it is now, or (`left_at`) as it was when the user left."""
+
+    row: RoomRow
+    membership: MembershipRow | None
+    left_at: int | None
+
+    @property
+    def is_joined(self) -> bool:
+        return self.membership is not None and self.membership.membership == "join"
+
+
+def readable_room(store: Store, user_id: str, room_id: str) -> ReadableRoom:
+    """Raises Forbidden if the user was never in the room and it is not open to the world."""
+    row = store.rooms.find(room_id)
+    membership = None if row is None else store.memberships.find(user_id, row.number)
+    if row is not None and membership is not None:
+        if membership.membership == "join":
+            return ReadableRoom(row, membership, None)
+        if membership.membership in ("leave", "ban") and _was_joined(store, row, membership):
+            if row.number in store.memberships.list_forgotten(user_id):
+                raise Forbidden("You have forgotten this room")
+            return ReadableRoom(row, membership, membership.position)
+    if row is not None and _is_world_readable(store, row):
+        return ReadableRoom(row, membership, None)
+    raise Forbidden("You are not in this room")
+
+
+def joined_room(store: Store, user_id: str, room_id: str) -> RoomRow:
+    """Raises Forbidden if the user is not joined now."""
+    row = store.rooms.find(room_id)
+    membership = None if row is None else store.memberships.find(user_id, row.number)
+    if row is None or membership is None or membership.membership != "join":
+        raise Forbidden("You are not in this room")
+    return row
+
+
+def readable_event(store: Store, user_id: str, room_id: str, event_id: str) -> tuple[ReadableRoom, EventRow]:
+    """Raises NotFound if there is no such event that the user may see."""
+    room = readable_room(store, user_id, room_id)
+    event = store.events.find(event_id)
+    if event is None or event.room != room.row.number or not visible_events(store, room, user_id, [event]):
+        raise NotFound(f"No event {event_id} is known in this room")
+    return room, event
+
+
+def visible_events(
+    store: Store, room: ReadableRoom, user_id: str, rows: Sequence[EventRow]
+) -> list[tuple[EventRow, str | None]]:
+    """Those of `rows` that the user may see, each with the user's membership at it, if it is known."""
+    rows = [row for row in rows if row.anchor is not None and (room.left_at is None or row.anchor <= room.left_at)]
+    since = room.membership.position if room.is_joined and room.membership is not None else None
+    if since is not None and room.row.open_history and all((row.anchor or 0) > since for row in rows):
+        return [(row, "join") for row in rows]
+    return _by_state(store, room, user_id, rows, since)
+
+
+def _by_state(
+    store: Store, room: ReadableRoom, user_id: str, rows: Sequence[EventRow], since: int | None
+) -> list[tuple[EventRow, str | None]]:
+    """As `visible_events`, by the state before each event."""
+    own: StateKey = ("m.room.member", user_id)
+    keys = store.state.number_keys([VISIBILITY, own])
+    store.state.load_groups({row.state_before for row in rows if row.state_before})
+    numbers: dict[int, tuple[int | None, int | None]] = {}
+    for group in {row.state_before for row in rows if row.state_before is not None}:
+        numbers[group] = (
+            store.state.find_in_group(group, keys[VISIBILITY]) if VISIBILITY in keys else None,
+            store.state.find_in_group(group, keys[own]) if own in keys else None,
+        )
+    asked = {number for pair in numbers.values() for number in pair if number is not None}
+    contents = {number: _content(row.client) for number, row in store.events.list_by_numbers(asked).items()}
+    last_join = since if since is not None else _last_join(store, room.row.number, keys.get(own))
+    seen: list[tuple[EventRow, str | None]] = []
+    for row in rows:
+        visibility_event, own_event = numbers.get(row.state_before or 0, (None, None))
+        visibility = _text(contents, visibility_event, "history_visibility") or "shared"
+        membership = _text(contents, own_event, "membership")
+        after = _content(row.client) if row.state_key is not None else {}
+        if can_see(
+            visibility,
+            membership,
+            last_join is not None and last_join > (row.anchor or 0),
+            visibility_after=after.get("history_visibility") if row.type == VISIBILITY[0] else None,
+            membership_after=after.get("membership") if (row.type, row.state_key) == own else None,
+        ):
+            at = after.get("membership") if (row.type, row.state_key) == own else membership
+            seen.append((row, at or "leave"))
+    return seen
+
+
+def _content(client: str) -> dict[str, str]:
+    content: dict[str, str] = orjson.loads(f"{{{client}}}")["content"]
+    return content
+
+
+def _text(contents: dict[int, dict[str, str]], number: int | None, member: str) -> str | None:
+    value = None if number is None else contents.get(number, {}).get(member)
+    return value if isinstance(value, str) else None
+
+
+def _last_join(store: Store, room: int, key: int | None) -> int | None:
+    """When the user last became joined, of somebody who no longer is."""
+    return None if key is None else store.memberships.find_last_join(room, key)
+
+
+def _was_joined(store: Store, row: RoomRow, membership: MembershipRow) -> bool:
+    keys = store.state.number_keys([("m.room.member", membership.user_id)])
+    return _last_join(store, row.number, keys.get(("m.room.member", membership.user_id))) is not None
+
+
+def _is_world_readable(store: Store, row: RoomRow) -> bool:
+    standing = store.state.find_current(row.number, row.state_generation, [VISIBILITY])
+    events = store.events.list_by_numbers(standing.values())
+    return any(_content(event.client).get("history_visibility") == "world_readable" for event in events.values())

@@ -1,0 +1,81 @@
+"""Events as clients see them: strings joined, not parsed.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-event-format
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from homeserver.storage.events import EventRow
+from homeserver.storage.store import Store
+
+
+def quote(text: str) -> str:
+    """A JSON string."""
+    return orjson.dumps(text).decode()
+
+
+class ClientForm:
+    """Events for one viewer at one time. `redactions` holds those redactions that took content away, by event id."""
+
+    def __init__(self, user_id: str, device_id: str | None, now_ms: int) -> None:
+        self._user_id = user_id
+        self._device_id = device_id
+        self._now_ms = now_ms
+        self._redactions: Mapping[str, EventRow] = {}
+
+    def prepare(self, store: Store, rows: Iterable[EventRow]) -> None:
+        """Loads what redacted the events that are redacted."""
+        wanted = {row.redacted_by for row in rows if row.redacted_by is not None}
+        if wanted - self._redactions.keys():
+            self._redactions = {**self._redactions, **store.events.list_by_ids(wanted)}
+
+    def event(self, row: EventRow, membership: str | None, room_id: str | None = None) -> str:
+        """`membership`: the viewer's at the event, if it is to be told. `room_id`: as JSON, if it is to be told."""
+        unsigned = [f'"age":{max(0, self._now_ms - row.origin_server_ts)}']
+        if membership is not None:
+            unsigned.append(f'"membership":{quote(membership)}')
+        if row.txn_id is not None and row.device_id == self._device_id and row.sender == self._user_id:
+            unsigned.append(f'"transaction_id":{quote(row.txn_id)}')
+        if row.replaced_id is not None and row.replaced_client is not None:
+            content = orjson.loads(f"{{{row.replaced_client}}}")["content"]
+            unsigned.append(replaced_members(row.replaced_id, content))
+        redaction = None if row.redacted_by is None else self._redactions.get(row.redacted_by)
+        if redaction is not None:
+            unsigned.append(f'"redacted_because":{self.event(redaction, None, room_id)}')
+        client = row.client if row.type != "m.room.redaction" else with_redacts(row.client)
+        return join_event(client, row.event_id, ",".join(unsigned), room_id)
+
+
+def join_event(client: str, event_id: str, unsigned: str, room_id: str | None) -> str:
+    room = "" if room_id is None else f',"room_id":{room_id}'
+    return f'{{{client},"event_id":"{event_id}"{room},"unsigned":{{{unsigned}}}}}'
+
+
+def replaced_members(event_id: str, content: Mapping[str, Any]) -> str:
+    """The members of `unsigned` that tell what a state event took the place of, as JSON without braces."""
+    return orjson.dumps({"prev_content": content, "replaces_state": event_id})[1:-1].decode()
+
+
+def with_redacts(client: str) -> str:
+    """Redactions carry `redacts` at both places for clients, whatever the room version.
+
+    "for backwards-compatibility, servers should add a top-level redacts property" and the other way round.
+    """
+    event: dict[str, Any] = orjson.loads(f"{{{client}}}")
+    content = event["content"]
+    target = event.get("redacts", content.get("redacts"))
+    if isinstance(target, str):
+        event["redacts"] = target
+        event["content"] = {**content, "redacts": target}
+    return orjson.dumps(event)[1:-1].decode()
+
+
+def stripped(client: str) -> str:
+    """Stripped state: sender, type, state_key and content only."""
+    event = orjson.loads(f"{{{client}}}")
+    return orjson.dumps(
+        {key: event[key] for key in ("content", "sender", "state_key", "type") if key in event}
+    ).decode()

@@ -1,0 +1,178 @@
+"""Reading a room's history: pages, single events, and what stands around an event.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
+"""
+
+from dataclasses import dataclass
+
+from homeserver.domain.filters import EventFilter
+from homeserver.ports import Clock
+from homeserver.services.access import ReadableRoom, readable_event, readable_room, visible_events
+from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.client_form import ClientForm, quote
+from homeserver.services.sync.sections.timeline import Viewer, wanted_events
+from homeserver.services.sync.tables import ignored_users
+from homeserver.services.sync.token import parse_place, write_place
+from homeserver.storage.events import EventRow
+from homeserver.storage.history import Place
+from homeserver.storage.store import Store
+
+FIRST = Place(0, 0)
+LAST = Place(2**62)
+# A page with a narrow filter looks through at most this many events; its `end` says where to go on.
+MAX_LOOKED_AT = 2_000
+MAX_LIMIT = 1_000
+
+Seen = list[tuple[EventRow, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """`start` and `stop` are tokens; None: the end (or the beginning) of the history."""
+
+    room_id: str
+    start: str | None
+    stop: str | None
+    backwards: bool
+    limit: int
+    filter: EventFilter
+
+
+class History:
+    def __init__(self, database: Persistence, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def page(self, user_id: str, device_id: str, request: PageRequest) -> bytes:
+        """The JSON of `chunk`, `start`, `state` and, if there may be more, `end`. Raises Forbidden, BadRequest."""
+        start = (LAST if request.backwards else FIRST) if request.start is None else parse_place(request.start)
+        stop = (FIRST if request.backwards else LAST) if request.stop is None else parse_place(request.stop)
+
+        def work(store: Store) -> bytes:
+            room = readable_room(store, user_id, request.room_id)
+            begin = start
+            if room.left_at is not None and request.backwards:
+                begin = min(start, Place(room.left_at))
+            if request.start is None and request.backwards:
+                begin = Place(room.row.last_anchor if room.left_at is None else room.left_at)
+            seen, end = self._walk(store, room, user_id, request, begin, stop)
+            form = ClientForm(user_id, device_id, self._clock.now_ms())
+            form.prepare(store, [row for row, _ in seen])
+            parts = [f'"chunk":[{self._events(form, seen, request.room_id)}]', f'"start":"{write_place(begin)}"']
+            if end is not None:
+                parts.append(f'"end":"{write_place(end)}"')
+            if request.filter.lazy_load_members and seen:
+                members = self._members(store, seen)
+                form.prepare(store, [row for row, _ in members])
+                parts.append(f'"state":[{self._events(form, members, request.room_id)}]')
+            return f"{{{','.join(parts)}}}".encode()
+
+        return await self._database.read(work)
+
+    async def event(self, user_id: str, device_id: str, room_id: str, event_id: str) -> bytes:
+        """The JSON of the event. Raises NotFound, Forbidden."""
+
+        def work(store: Store) -> bytes:
+            room, row = readable_event(store, user_id, room_id, event_id)
+            form = ClientForm(user_id, device_id, self._clock.now_ms())
+            form.prepare(store, [row])
+            return self._events(form, visible_events(store, room, user_id, [row]), room_id).encode()
+
+        return await self._database.read(work)
+
+    async def context(
+        self, user_id: str, device_id: str, room_id: str, event_id: str, limit: int, filter: EventFilter
+    ) -> bytes:
+        """The JSON of an event with about `limit` events around it, and the state at the last of them."""
+
+        def work(store: Store) -> bytes:
+            room, row = readable_event(store, user_id, room_id, event_id)
+            place = Place(row.anchor or 0, row.rank)
+            half = max(limit // 2, 0)
+            before, start = self._side(store, room, user_id, filter, Place(place.anchor, place.rank - 1), half, True)
+            after, end = self._side(store, room, user_id, filter, place, limit - half, False)
+            last = after[-1][0] if after else row
+            state = self._state_at(store, room, last)
+            if filter.lazy_load_members:
+                speakers = {one.sender for one, _ in [*before, *after]} | {row.sender}
+                state = [one for one in state if one.type != "m.room.member" or one.state_key in speakers]
+            form = ClientForm(user_id, device_id, self._clock.now_ms())
+            around: Seen = [*before, *visible_events(store, room, user_id, [row]), *after]
+            form.prepare(store, [one for one, _ in around] + state)
+            middle = self._events(form, around[len(before) : len(before) + 1], room_id)
+            states = ",".join(form.event(one, None, quote(room_id)) for one in state)
+            return (
+                f'{{"start":"{write_place(start)}","end":"{write_place(end)}","event":{middle},'
+                f'"events_before":[{self._events(form, before, room_id)}],'
+                f'"events_after":[{self._events(form, after, room_id)}],"state":[{states}]}}'
+            ).encode()
+
+        return await self._database.read(work)
+
+    def _side(
+        self,
+        store: Store,
+        room: ReadableRoom,
+        user_id: str,
+        filter: EventFilter,
+        start: Place,
+        limit: int,
+        backwards: bool,
+    ) -> tuple[Seen, Place]:
+        request = PageRequest(room.row.room_id, None, None, backwards, limit, filter)
+        if limit == 0:
+            return [], start
+        seen, end = self._walk(store, room, user_id, request, start, FIRST if backwards else LAST)
+        if end is None and seen:
+            last = seen[-1][0]
+            end = Place(last.anchor or 0, last.rank - 1 if backwards else last.rank)
+        return seen, start if end is None else end
+
+    def _walk(
+        self, store: Store, room: ReadableRoom, user_id: str, request: PageRequest, start: Place, stop: Place
+    ) -> tuple[Seen, Place | None]:
+        """The events of a page, and where the next one starts; None: there is nothing more."""
+        ignored = ignored_users(store.account_data.find(user_id, 0, "m.ignored_user_list"))
+        viewer = Viewer(user_id, ignored, request.filter)
+        limit = min(request.limit, MAX_LIMIT)
+        seen: Seen = []
+        place, looked_at = start, 0
+        while True:
+            count = limit - len(seen) + 1 if request.filter.is_everything and not ignored else 250
+            if request.backwards:
+                rows = store.history.page_backwards(room.row.number, place, stop, count)
+            else:
+                rows = store.history.page_forwards(room.row.number, place, stop, count)
+            for row, membership in visible_events(
+                store, room, user_id, list(wanted_events(rows, viewer, room.row.room_id))
+            ):
+                if len(seen) == limit:
+                    last = seen[-1][0]
+                    return seen, Place(last.anchor or 0, last.rank - 1 if request.backwards else last.rank)
+                seen.append((row, membership))
+            if len(rows) < count:
+                return seen, None
+            looked_at += len(rows)
+            last = rows[-1]
+            place = Place(last.anchor or 0, last.rank - 1 if request.backwards else last.rank)
+            if looked_at >= MAX_LOOKED_AT:
+                return seen, place
+
+    @staticmethod
+    def _members(store: Store, seen: Seen) -> Seen:
+        """The member events of those who speak on a page, as of its first event."""
+        group = seen[0][0].state_after or seen[0][0].state_before or 0
+        keys = store.state.number_keys({("m.room.member", row.sender) for row, _ in seen})
+        numbers = {store.state.find_in_group(group, key) for key in keys.values()}
+        rows = store.events.list_by_numbers(number for number in numbers if number is not None)
+        return [(row, None) for row in rows.values()]
+
+    @staticmethod
+    def _state_at(store: Store, room: ReadableRoom, row: EventRow) -> list[EventRow]:
+        group = row.state_after or row.state_before or room.row.state_group
+        return list(store.events.list_by_numbers(store.state.get_group(group).values()).values())
+
+    @staticmethod
+    def _events(form: ClientForm, seen: Seen, room_id: str) -> str:
+        room = quote(room_id)
+        return ",".join(form.event(row, membership, room) for row, membership in seen)

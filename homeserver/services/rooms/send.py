@@ -1,0 +1,103 @@
+"""Sending: messages, state and redactions of local users.
+
+One request is one transaction; a repeated transaction id gets the first one's answer.
+https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from homeserver.domain.errors import BadRequest, Forbidden
+from homeserver.domain.identifiers import fits
+from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.append import Sent
+from homeserver.services.rooms.room import LockedRoom
+from homeserver.services.rooms.writer import Writer
+from homeserver.storage.store import Store
+
+
+class Send:
+    def __init__(self, database: Persistence, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    async def message(
+        self, sender: str, device_id: str, room_id: str, type: str, txn_id: str, content: Mapping[str, Any]
+    ) -> str:
+        """The id of the event that this device sent with `txn_id`, now or before."""
+        if type == "m.room.redaction" and isinstance(content.get("redacts"), str):
+            reason = {key: value for key, value in content.items() if key != "redacts"}
+            return await self.redaction(sender, device_id, room_id, content["redacts"], txn_id, reason)
+        _check_names(type)
+
+        def work(store: Store) -> str:
+            row, known = store.rooms.lock_for(room_id, txn_id, sender, device_id, type)
+            if known is not None:
+                return known
+            room = self._writer.open_row(store, row)
+            _check_joined(room, sender)
+            event_id = self._writer.put(room, sender=sender, type=type, content=content, sent=Sent(device_id, txn_id))
+            room.save()
+            return event_id
+
+        return await self._database.write(work, room=room_id)
+
+    async def state(self, sender: str, room_id: str, type: str, state_key: str, content: Mapping[str, Any]) -> str:
+        """The id of the event that now stands at the key. Setting what stands there already makes no event."""
+        _check_names(type, state_key)
+        if type == "m.room.create":
+            raise Forbidden("A room has one create event")
+
+        def work(store: Store) -> str:
+            room = self._writer.open(store, room_id)
+            _check_joined(room, sender)
+            standing = room.lookup((type, state_key))
+            if standing is not None and standing.sender == sender and dict(standing.content) == content:
+                return standing.event_id
+            event_id = self._writer.put(room, sender=sender, type=type, content=content, state_key=state_key)
+            room.save()
+            return event_id
+
+        return await self._database.write(work, room=room_id)
+
+    async def redaction(
+        self, sender: str, device_id: str, room_id: str, target: str, txn_id: str, content: Mapping[str, Any]
+    ) -> str:
+        """The id of the redaction of `target`."""
+        type = "m.room.redaction"
+
+        def work(store: Store) -> str:
+            row, known = store.rooms.lock_for(room_id, txn_id, sender, device_id, type)
+            if known is not None:
+                return known
+            room = self._writer.open_row(store, row)
+            _check_joined(room, sender)
+            self._check_redaction(store, room, sender, target)
+            event_id = self._writer.put(
+                room, sender=sender, type=type, content=content, redacts=target, sent=Sent(device_id, txn_id)
+            )
+            room.save()
+            return event_id
+
+        return await self._database.write(work, room=room_id)
+
+    @staticmethod
+    def _check_redaction(store: Store, room: LockedRoom, sender: str, target: str) -> None:
+        """Newer room versions accept any redaction and may not apply it; a local user is told so at once."""
+        event = store.events.find(target)
+        if event is None or event.room != room.row.number:
+            return
+        if event.type == "m.room.create":
+            raise Forbidden("The create event cannot be redacted")
+        if event.sender != sender and room.power.of_user(sender) < room.power.for_action("redact"):
+            raise Forbidden("You may not redact the events of others in this room")
+
+
+def _check_names(type: str, state_key: str = "") -> None:
+    if not fits(type) or not fits(state_key):
+        raise BadRequest("A type and a state key have at most 255 bytes")
+
+
+def _check_joined(room: LockedRoom, user_id: str) -> None:
+    if room.membership(user_id) != "join":
+        raise Forbidden("You are not in this room")

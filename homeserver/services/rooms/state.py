@@ -1,0 +1,139 @@
+"""Reading a room's state and members, as it is now or as it was when the reader left.
+
+https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from homeserver.domain.errors import BadRequest, Forbidden, NotFound
+from homeserver.ports import Clock
+from homeserver.services.access import ReadableRoom, readable_room
+from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.client_form import ClientForm, quote
+from homeserver.services.sync.token import parse_place
+from homeserver.storage.events import EventRow
+from homeserver.storage.store import Store
+
+
+class RoomState:
+    def __init__(self, database: Persistence, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def all(self, user_id: str, room_id: str) -> bytes:
+        """The JSON list of all state events. Raises Forbidden."""
+
+        def work(store: Store) -> bytes:
+            room = readable_room(store, user_id, room_id)
+            rows = store.events.list_by_numbers(_numbers(store, room).values()).values()
+            return self._list(store, user_id, room_id, rows)
+
+        return await self._database.read(work)
+
+    async def get(self, user_id: str, room_id: str, type: str, state_key: str, *, whole: bool = False) -> bytes:
+        """The JSON of the content at a key, or (`whole`) of the event. Raises NotFound, Forbidden."""
+
+        def work(store: Store) -> bytes:
+            room = readable_room(store, user_id, room_id)
+            row = _find(store, room, type, state_key)
+            if row is None:
+                raise NotFound(f"The room has no {type} state with that key")
+            if whole:
+                form = ClientForm(user_id, None, self._clock.now_ms())
+                form.prepare(store, [row])
+                return form.event(row, None, quote(room_id)).encode()
+            return orjson.dumps(orjson.loads(f"{{{row.client}}}")["content"])
+
+        return await self._database.read(work)
+
+    async def members(
+        self, user_id: str, room_id: str, at: str | None, membership: str | None, not_membership: str | None
+    ) -> bytes:
+        """The JSON of `chunk`, the member events that fit. Raises Forbidden; BadRequest for a token not ours."""
+        place = None if at is None else parse_place(at)
+
+        def work(store: Store) -> bytes:
+            room = readable_room(store, user_id, room_id)
+            if place is None and room.left_at is None:
+                rows = self._members_now(store, room, membership, not_membership)
+            else:
+                numbers = _numbers(store, room, None if place is None else place.anchor)
+                rows = [row for row in store.events.list_by_numbers(numbers.values()).values() if _is_member(row)]
+                rows = [row for row in rows if _fits(_membership(row), membership, not_membership)]
+            return b'{"chunk":' + self._list(store, user_id, room_id, rows) + b"}"
+
+        return await self._database.read(work)
+
+    async def joined_members(self, user_id: str, room_id: str) -> bytes:
+        """The JSON of `joined`: names and avatars by user. Only for those who are joined."""
+
+        def work(store: Store) -> bytes:
+            room = readable_room(store, user_id, room_id)
+            if not room.is_joined:
+                raise Forbidden("You are not in this room")
+            joined: dict[str, dict[str, Any]] = {}
+            for row in self._members_now(store, room, "join", None):
+                content = orjson.loads(f"{{{row.client}}}")["content"]
+                joined[row.state_key or ""] = {
+                    name: content[member]
+                    for name, member in (("display_name", "displayname"), ("avatar_url", "avatar_url"))
+                    if isinstance(content.get(member), str)
+                }
+            return orjson.dumps({"joined": joined})
+
+        return await self._database.read(work)
+
+    @staticmethod
+    def _members_now(
+        store: Store, room: ReadableRoom, membership: str | None, not_membership: str | None
+    ) -> list[EventRow]:
+        wanted = [one for one in ("join", "invite", "knock", "leave", "ban") if _fits(one, membership, not_membership)]
+        return store.memberships.list_member_events(room.row.number, wanted)
+
+    def _list(self, store: Store, user_id: str, room_id: str, rows: Iterable[EventRow]) -> bytes:
+        form = ClientForm(user_id, None, self._clock.now_ms())
+        rows = list(rows)
+        form.prepare(store, rows)
+        room = quote(room_id)
+        return f"[{','.join(form.event(row, None, room) for row in rows)}]".encode()
+
+
+def check_membership(value: str | None) -> str | None:
+    """A membership that a query names. Raises BadRequest."""
+    if value is not None and value not in ("join", "invite", "knock", "leave", "ban"):
+        raise BadRequest(f"{value!r} is no membership")
+    return value
+
+
+def _numbers(store: Store, room: ReadableRoom, position: int | None = None) -> dict[int, int]:
+    """Event number by key number, of the state that the reader may see."""
+    limits = [one for one in (position, room.left_at) if one is not None]
+    return store.state.as_of(room.row.number, room.row.state_generation, min(limits) if limits else 2**62)
+
+
+def _find(store: Store, room: ReadableRoom, type: str, state_key: str) -> EventRow | None:
+    key = (type, state_key)
+    if room.left_at is None:
+        number = store.state.find_current(room.row.number, room.row.state_generation, [key]).get(key)
+    else:
+        keys = store.state.number_keys([key])
+        number = _numbers(store, room).get(keys[key]) if key in keys else None
+    return None if number is None else store.events.list_by_numbers([number])[number]
+
+
+def _is_member(row: EventRow) -> bool:
+    return row.type == "m.room.member"
+
+
+def _membership(row: EventRow) -> str:
+    return str(orjson.loads(f"{{{row.client}}}")["content"].get("membership"))
+
+
+def _fits(membership: str, wanted: str | None, unwanted: str | None) -> bool:
+    """Both given means either: "membership" or not "not_membership"."""
+    if wanted is None and unwanted is None:
+        return True
+    return membership == wanted or (unwanted is not None and membership != unwanted)

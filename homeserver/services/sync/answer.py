@@ -1,0 +1,89 @@
+"""The answer of a sync, its parts already JSON, and how they are put together.
+
+Every assembler (from the tables, from a live View) makes these; what is the same for all viewers is text already.
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from homeserver.services.rooms.client_form import quote
+
+
+@dataclass(slots=True)
+class RoomAnswer:
+    """A joined or left room. Events are JSON texts; `counts` are (notifications, highlights)."""
+
+    timeline: Sequence[str] = ()
+    limited: bool = False
+    prev_batch: str = ""
+    state: Sequence[str] = ()
+    ephemeral: Sequence[str] = ()
+    account_data: Sequence[str] = ()
+    counts: tuple[int, int] | None = None
+    summary: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.timeline or self.limited or self.state or self.ephemeral or self.account_data or self.summary)
+
+
+@dataclass(slots=True)
+class SyncAnswer:
+    """`invited` and `knocked` hold the events of their stripped state."""
+
+    next_batch: str
+    joined: dict[str, RoomAnswer] = field(default_factory=dict)
+    left: dict[str, RoomAnswer] = field(default_factory=dict)
+    invited: dict[str, Sequence[str]] = field(default_factory=dict)
+    knocked: dict[str, Sequence[str]] = field(default_factory=dict)
+    account_data: Sequence[str] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.joined or self.left or self.invited or self.knocked or self.account_data)
+
+
+def render(answer: SyncAnswer, state_key: str = "state") -> bytes:
+    """`state_key`: under which name the state goes, "state" or "state_after"."""
+    parts = [f'"next_batch":"{answer.next_batch}"']
+    if answer.account_data:
+        parts.append(f'"account_data":{{"events":[{",".join(answer.account_data)}]}}')
+    rooms: list[str] = []
+    if answer.joined:
+        rooms.append(f'"join":{{{_members(answer.joined, state_key, joined=True)}}}')
+    if answer.left:
+        rooms.append(f'"leave":{{{_members(answer.left, state_key, joined=False)}}}')
+    if answer.invited:
+        rooms.append(f'"invite":{{{_stripped(answer.invited, "invite_state")}}}')
+    if answer.knocked:
+        rooms.append(f'"knock":{{{_stripped(answer.knocked, "knock_state")}}}')
+    if rooms:
+        parts.append(f'"rooms":{{{",".join(rooms)}}}')
+    parts.append('"device_one_time_keys_count":{},"device_unused_fallback_key_types":[]')
+    return f"{{{','.join(parts)}}}".encode()
+
+
+def _members(rooms: Mapping[str, RoomAnswer], state_key: str, *, joined: bool) -> str:
+    return ",".join(f"{quote(room_id)}:{{{_room(room, state_key, joined)}}}" for room_id, room in rooms.items())
+
+
+def _room(room: RoomAnswer, state_key: str, joined: bool) -> str:
+    limited = "true" if room.limited else "false"
+    parts = [
+        f'"timeline":{{"events":[{",".join(room.timeline)}],"limited":{limited},"prev_batch":"{room.prev_batch}"}}',
+        f'"{state_key}":{{"events":[{",".join(room.state)}]}}',
+        f'"account_data":{{"events":[{",".join(room.account_data)}]}}',
+    ]
+    if joined:
+        parts.append(f'"ephemeral":{{"events":[{",".join(room.ephemeral)}]}}')
+        notifications, highlights = room.counts or (0, 0)
+        parts.append(f'"unread_notifications":{{"notification_count":{notifications},"highlight_count":{highlights}}}')
+        parts.append(f'"summary":{room.summary or "{}"}')
+    return ",".join(parts)
+
+
+def _stripped(rooms: Mapping[str, Sequence[str]], name: str) -> str:
+    return ",".join(
+        f'{quote(room_id)}:{{"{name}":{{"events":[{",".join(events)}]}}}}' for room_id, events in rooms.items()
+    )

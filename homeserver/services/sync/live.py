@@ -1,0 +1,261 @@
+"""A live client's sync, answered from memory: a View and the tail.
+
+A View belongs to a device and a filter. It stands at the last token that the client acknowledged, knows what it needs
+to know about the viewer as of then (the joined rooms, ignored users, classes of push rules, unread counts), and is
+advanced only by publications, in order. Whatever it cannot tell from them (the viewer's own membership changed, more
+events than fit, history visibility to be asked ...) it leaves to the tables, with the same result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from homeserver.services.rooms.client_form import join_event, quote
+from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
+from homeserver.services.sync.counts import Counts, class_in_room
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.sections.account_data import account_data_event
+from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
+from homeserver.services.sync.tables import summary_json
+from homeserver.services.sync.token import write_place
+from homeserver.storage.history import Place
+from homeserver.storage.receipts import ReceiptRow
+from homeserver.streams.keys import device_key, room_key, user_key
+from homeserver.streams.notifier import Watcher
+from homeserver.streams.publications import (
+    SILENT,
+    AccountDataItem,
+    EventItem,
+    Publication,
+    ReceiptItem,
+    StateItem,
+    TypingItem,
+)
+from homeserver.streams.tail import Tail
+
+
+class NotInMemory(Exception):
+    """The tables must be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewpoint:
+    """What a View is built from: read from the tables at once. `classes`: (room or 0, position, class)."""
+
+    joined: dict[int, str]
+    ignored: frozenset[str]
+    classes: Sequence[tuple[int, int, str]]
+
+
+@dataclass(slots=True)
+class View:
+    """`position`: the last acknowledged token; `pending`: that of the answer given last, not yet acknowledged."""
+
+    request: SyncRequest
+    position: int
+    viewpoint: Viewpoint
+    watcher: Watcher = field(default_factory=Watcher)
+    pending: int | None = None
+    # Unread counts of rooms, as of `counted_to`; missing: to be read from the tables.
+    counts: dict[int, Counts] = field(default_factory=dict)
+    counted_to: int = 0
+    last_events: dict[int, str] = field(default_factory=dict)
+    # The number of the request that waits on it: a newer one ends it.
+    turn: int = 0
+    used_at: float = 0.0
+
+    def keys(self) -> list[str]:
+        """What its watcher watches."""
+        rooms = [room_key(number) for number in self.viewpoint.joined]
+        return [user_key(self.request.user_id), device_key(self.request.user_id, self.request.device_id), *rooms]
+
+    def weight(self) -> int:
+        """Bytes of memory, roughly."""
+        return 1_500 + 400 * len(self.viewpoint.joined) + 150 * len(self.counts)
+
+    def acknowledge(self, position: int) -> bool:
+        """The client holds the token `position`. False if that is none of this View's: it must be dropped."""
+        if position == self.pending:
+            self.position, self.pending = position, None
+        return position == self.position
+
+
+def answers_from_memory(request: SyncRequest) -> bool:
+    """Whether a View can serve such requests at all: narrow filters are left to the tables."""
+    rooms = request.filter.room
+    return (
+        request.filter.event_fields is None
+        and request.filter.event_format == "client"
+        and request.filter.account_data.is_everything
+        and rooms.rooms is None
+        and rooms.not_rooms is None
+        and rooms.timeline.is_everything
+        and rooms.state.is_everything
+        and rooms.ephemeral.is_everything
+        and rooms.account_data.is_everything
+        and not request.lazy_members
+    )
+
+
+class Delta:
+    """What a View's publications up to a position amount to."""
+
+    def __init__(self, view: View, tail: Tail, upto: int, now_ms: int) -> None:
+        self._view = view
+        self._tail = tail
+        self._upto = upto
+        self._now_ms = now_ms
+
+    def rooms_to_count(self) -> list[int]:
+        """Advances the View's counts; the rooms of this delta whose counts must be read from the tables."""
+        view = self._view
+        wanted: list[int] = []
+        for number in self._dirty_rooms():
+            for publication in self._since(room_key(number)):
+                if publication.position > view.counted_to:
+                    self._count(number, publication)
+            if number not in view.counts:
+                wanted.append(number)
+        for publication in self._since(user_key(view.request.user_id)):
+            if publication.position > view.counted_to and isinstance(publication.item, ReceiptItem):
+                self._count(publication.item.room, publication)
+                if publication.item.room not in view.counts:
+                    wanted.append(publication.item.room)
+        view.counted_to = self._upto
+        return list(dict.fromkeys(wanted))
+
+    def answer(self, answer: SyncAnswer) -> None:
+        """Fills `answer`. Raises NotInMemory if the tables must be asked. Keys that have nothing new become clean."""
+        view = self._view
+        room_data: dict[int, dict[str, str]] = {}
+        receipts: dict[int, list[ReceiptItem]] = {}
+        own = self._since(user_key(view.request.user_id))
+        if not own:
+            view.watcher.dirty.discard(user_key(view.request.user_id))
+        account: dict[str, str] = {}
+        for publication in own:
+            item = publication.item
+            if isinstance(item, EventItem | StateItem):
+                raise NotInMemory
+            if isinstance(item, AccountDataItem):
+                if item.type in ("m.push_rules", "m.ignored_user_list"):
+                    raise NotInMemory
+                target = account if item.room is None else room_data.setdefault(item.room, {})
+                target.pop(item.type, None)
+                target[item.type] = account_data_event(item.type, item.content)
+            elif isinstance(item, ReceiptItem):
+                receipts.setdefault(item.room, []).append(item)
+        answer.account_data = list(account.values())
+        dirty = self._dirty_rooms()
+        for number in dict.fromkeys([*dirty, *room_data, *receipts]):
+            if number not in view.viewpoint.joined:
+                continue
+            room = self._room(number, receipts.get(number, []))
+            room.account_data = list(room_data.get(number, {}).values())
+            if room.is_empty:
+                view.watcher.dirty.discard(room_key(number))
+                continue
+            room.counts = view.counts.get(number, (0, 0))
+            answer.joined[view.viewpoint.joined[number]] = room
+
+    def _dirty_rooms(self) -> list[int]:
+        """In the order of their numbers, as from the tables."""
+        dirty = self._view.watcher.dirty
+        joined = self._view.viewpoint.joined
+        return sorted(number for key in dirty if key[0] == "r" and (number := int(key[1:])) in joined)
+
+    def _since(self, key: str) -> list[Publication]:
+        return self._tail.since(key, self._view.position, self._upto)
+
+    def _room(self, number: int, private: Sequence[ReceiptItem]) -> RoomAnswer:
+        view = self._view
+        timeline: list[EventItem] = []
+        positions: list[int] = []
+        receipts: dict[tuple[str, str, str], ReceiptItem] = {}
+        typing: TypingItem | None = None
+        summary = None
+        for publication in self._since(room_key(number)):
+            item = publication.item
+            if isinstance(item, EventItem):
+                if not item.for_all_joined or item.gap_before or self._tail.is_redacted(item.event_id):
+                    raise NotInMemory
+                summary = item.summary or summary
+                if item.state_key is not None or item.sender not in view.viewpoint.ignored:
+                    timeline.append(item)
+                    positions.append(publication.position)
+            elif isinstance(item, ReceiptItem):
+                _latest(receipts, item)
+            elif isinstance(item, TypingItem):
+                typing = item
+            else:
+                raise NotInMemory
+        for receipt in private:
+            _latest(receipts, receipt)
+        if len(timeline) > view.request.filter.room.timeline.limit:
+            raise NotInMemory
+        room = RoomAnswer(prev_batch=write_place(Place(positions[0], -1) if positions else Place(self._upto)))
+        room.timeline = [self._event(item) for item in timeline]
+        if view.request.use_state_after:
+            state = {(item.type, item.state_key): self._event(item, told=False) for item in timeline if item.is_current}
+            room.state = list(state.values())
+        room.ephemeral = self._ephemeral(receipts, typing)
+        if summary is not None:
+            heroes = [user for user in summary.heroes if user != view.request.user_id][:5]
+            if not heroes:
+                raise NotInMemory
+            room.summary = summary_json(heroes, summary.joined, summary.invited)
+        return room
+
+    def _event(self, item: EventItem, told: bool = True) -> str:
+        """For this viewer, who is joined. `told`: in the timeline, where the membership is told too."""
+        request = self._view.request
+        unsigned = f'"age":{max(0, self._now_ms - item.origin_server_ts)}'
+        if told:
+            unsigned += ',"membership":"join"'
+        if item.txn_id is not None and item.sender == request.user_id and item.device_id == request.device_id:
+            unsigned += f',"transaction_id":{quote(item.txn_id)}'
+        if item.unsigned:
+            unsigned += "," + item.unsigned
+        return join_event(item.client, item.event_id, unsigned, None)
+
+    @staticmethod
+    def _ephemeral(receipts: dict[tuple[str, str, str], ReceiptItem], typing: TypingItem | None) -> list[str]:
+        events: list[str] = []
+        rows = [
+            ReceiptRow(one.room, one.user_id, one.receipt_type, one.thread_id or "", one.event_id, None, one.ts, 0)
+            for one in receipts.values()
+        ]
+        event = receipts_event(rows)
+        if event is not None:
+            events.append(event)
+        if typing is not None:
+            events.append(typing_event(typing.user_ids))
+        return events
+
+    def _count(self, number: int, publication: Publication) -> None:
+        view, item = self._view, publication.item
+        if isinstance(item, EventItem):
+            view.last_events[number] = item.event_id
+            if item.sender == view.request.user_id:
+                view.counts[number] = (0, 0)
+            elif item.redacted is not None:
+                view.counts.pop(number, None)
+            elif number in view.counts:
+                name, _ = class_in_room(view.viewpoint.classes, number, publication.position)
+                notice = item.named.get(view.request.user_id) or item.classes.get(name)
+                if notice is None:
+                    view.counts.pop(number, None)
+                elif notice != SILENT:
+                    notifications, highlights = view.counts[number]
+                    view.counts[number] = (notifications + notice.notify, highlights + notice.highlight)
+        elif isinstance(item, ReceiptItem) and item.user_id == view.request.user_id:
+            if view.last_events.get(number) == item.event_id:
+                view.counts[number] = (0, 0)
+            else:
+                view.counts.pop(number, None)
+
+
+def _latest(receipts: dict[tuple[str, str, str], ReceiptItem], item: ReceiptItem) -> None:
+    """Keeps the newest of each (user, type, thread), in the order of their positions."""
+    key = (item.user_id, item.receipt_type, item.thread_id or "")
+    receipts.pop(key, None)
+    receipts[key] = item

@@ -1,0 +1,222 @@
+"""The loop of every sync: answer if there is anything, else wait and look again.
+
+`upto`, the position that an answer is as of, is taken before anything is read. A first sync is made of many short
+reads, each as of the same position.
+https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import replace
+
+from homeserver.ports import Clock
+from homeserver.services.persistence import Persistence
+from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
+from homeserver.services.sync.counts import Unread
+from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.tables import Tables, empty_answer, ignored_users
+from homeserver.storage.store import Store
+from homeserver.streams.notifier import Notifier
+from homeserver.streams.publisher import Publisher
+from homeserver.streams.tail import Tail, Truncated
+from homeserver.telemetry import metrics
+
+ROOMS_PER_READ = 50
+MAX_VIEW_BYTES = 128 << 20
+IDLE_SECONDS = 300.0
+
+
+class Sync:
+    """Lives on the loop."""
+
+    def __init__(
+        self,
+        database: Persistence,
+        tables: Tables,
+        unread: Unread,
+        publisher: Publisher,
+        tail: Tail,
+        notifier: Notifier,
+        clock: Clock,
+        epoch: str,
+    ) -> None:
+        self._database = database
+        self._tables = tables
+        self._unread = unread
+        self._publisher = publisher
+        self._tail = tail
+        self._notifier = notifier
+        self._clock = clock
+        self._epoch = epoch
+        self._views: OrderedDict[Hashable, View] = OrderedDict()
+        self._view_bytes = 0
+        self._stopping = False
+
+    async def __call__(self, request: SyncRequest) -> bytes:
+        """The JSON of the answer, after at most `request.timeout` seconds if there is nothing to tell."""
+        since = request.since
+        if since is not None and (since.epoch != self._epoch or since.position > self._publisher.current()):
+            since = None
+        state_key = "state_after" if request.use_state_after else "state"
+        if since is None or request.full_state:
+            upto = self._publisher.current()
+            after = None if since is None else since.position
+            return render(await self._from_tables(replace(request, since=since), after, upto), state_key)
+        answer = await self._wait(request, since.position)
+        return render(answer, state_key)
+
+    def stop(self) -> None:
+        """Every sync that waits answers at once, and so does every later one."""
+        self._stopping = True
+        self._notifier.wake_all()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many Views there are, and their bytes."""
+        return len(self._views), self._view_bytes
+
+    def drop_views(self) -> None:
+        """Forgets every View: the next syncs build them anew."""
+        for key in list(self._views):
+            self._drop(key)
+
+    async def _wait(self, request: SyncRequest, position: int) -> SyncAnswer:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + request.timeout
+        view = await self._view(request, position)
+        view.turn += 1
+        turn = view.turn
+        view.watcher.wake()  # whoever waits on it is answered: its client has come back
+        while True:
+            view.watcher.stirred = False
+            upto = self._publisher.current()
+            answer = await self._answer(view, upto)
+            left = deadline - loop.time()
+            if not answer.is_empty or left <= 0 or self._stopping or turn != view.turn:
+                break
+            with metrics.WAITING_SYNCS.track_inprogress():
+                if not await view.watcher.wait(left):
+                    break
+                if turn != view.turn:
+                    break
+        view.pending = upto
+        view.used_at = loop.time()
+        if self._views.get(request.live_key) is not view:
+            self._notifier.unwatch(view.watcher)
+        return answer
+
+    async def _answer(self, view: View, upto: int) -> SyncAnswer:
+        """From memory if it can be, else from the tables."""
+        request = view.request
+        answer = empty_answer(request, self._epoch, upto)
+        if not view.watcher.dirty:
+            return answer
+        try:
+            if not answers_from_memory(request):
+                raise NotInMemory
+            delta = Delta(view, self._tail, upto, self._clock.now_ms())
+            wanted = delta.rooms_to_count()
+            if wanted:
+                counts = await self._database.read(lambda store: self._unread(store, request.user_id, wanted))
+                view.counts.update(counts)
+                if self._publisher.current() != upto:
+                    # What came meanwhile may be in these counts already: they are read again with the next change.
+                    for number in wanted:
+                        view.counts.pop(number, None)
+                    delta.answer(answer)
+                    for room_id, room in answer.joined.items():
+                        for number in wanted:
+                            if view.viewpoint.joined.get(number) == room_id:
+                                room.counts = counts.get(number, (0, 0))
+                    return answer
+            delta.answer(answer)
+            return answer
+        except (NotInMemory, Truncated):
+            answer = await self._from_tables(request, view.position, upto)
+            await self._renew(view)
+            return answer
+
+    async def _from_tables(self, request: SyncRequest, after: int | None, upto: int) -> SyncAnswer:
+        tables = self._tables
+        answer = empty_answer(request, self._epoch, upto)
+        outline = await self._database.read(lambda store: tables.outline(store, request, after, upto))
+        answer.account_data = outline.account_data
+        for start in range(0, len(outline.told), ROOMS_PER_READ):
+            numbers = outline.told[start : start + ROOMS_PER_READ]
+            read = self._database.read if len(numbers) <= 3 else self._database.read_long
+
+            def work(store: Store, numbers: list[int] = numbers) -> tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]]:
+                return tables.rooms(store, request, outline, numbers, after, upto)
+
+            joined, left = await read(work)
+            answer.joined.update(joined)
+            answer.left.update(left)
+        if outline.standing.invited or outline.standing.knocked:
+            await self._database.read(lambda store: tables.invites(store, request, outline, answer))
+        return answer
+
+    async def _view(self, request: SyncRequest, position: int) -> View:
+        key = request.live_key
+        view = self._views.get(key)
+        if view is not None:
+            if view.acknowledge(position):
+                self._views.move_to_end(key)
+                return view
+            self._drop(key)
+        view = View(request, position, Viewpoint({}, frozenset(), ()))
+        view.counted_to = self._publisher.current()
+        await self._renew(view)
+        # What was published before it watched may concern it: it looks at everything once.
+        view.watcher.dirty.update(view.keys())
+        self._drop_idle()
+        if key not in self._views:
+            self._views[key] = view
+            self._view_bytes += view.weight()
+        return view
+
+    async def _renew(self, view: View) -> None:
+        """Reads anew what a View knows of its viewer, and watches accordingly."""
+        request = view.request
+        self._notifier.watch(view.watcher, view.keys()[:2])
+
+        def work(store: Store) -> Viewpoint:
+            numbers = [row.room for row in store.memberships.list_of_user(request.user_id) if row.membership == "join"]
+            return Viewpoint(
+                {room.number: room.room_id for room in store.rooms.list_by_numbers(numbers)},
+                ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list")),
+                store.counts.list_classes(request.user_id),
+            )
+
+        viewpoint = await self._database.read(work)
+        in_place = self._views.get(request.live_key) is view
+        if in_place:
+            self._view_bytes -= view.weight()
+        view.viewpoint = viewpoint
+        view.counts.clear()
+        if in_place:
+            self._view_bytes += view.weight()
+        keys = view.keys()
+        new = [key for key in keys if key not in view.watcher.keys]
+        self._notifier.unwatch(view.watcher, view.watcher.keys - set(keys))
+        self._notifier.watch(view.watcher, new)
+        view.watcher.dirty.update(new)
+
+    def _drop(self, key: Hashable) -> None:
+        view = self._views.pop(key, None)
+        if view is not None:
+            self._view_bytes -= view.weight()
+            view.turn += 1
+            view.watcher.wake()
+            self._notifier.unwatch(view.watcher)
+
+    def _drop_idle(self) -> None:
+        """The least recently used go first: those idle for five minutes, and more while there is no room."""
+        now = asyncio.get_running_loop().time()
+        while self._views:
+            key, oldest = next(iter(self._views.items()))
+            idle = oldest.used_at and now - oldest.used_at > IDLE_SECONDS
+            if not idle and self._view_bytes <= MAX_VIEW_BYTES:
+                return
+            self._drop(key)

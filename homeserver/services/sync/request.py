@@ -1,0 +1,28 @@
+"""What a sync is asked for."""
+
+from dataclasses import dataclass
+
+from homeserver.domain.filters import SyncFilter
+from homeserver.services.sync.token import SyncToken
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """`since` is None for a first sync. `timeout` is in seconds."""
+
+    user_id: str
+    device_id: str
+    since: SyncToken | None
+    timeout: float
+    filter: SyncFilter
+    full_state: bool = False
+    use_state_after: bool = False
+
+    @property
+    def lazy_members(self) -> bool:
+        return bool(self.filter.room.state.lazy_load_members)
+
+    @property
+    def live_key(self) -> tuple[str, str, SyncFilter, bool]:
+        """Requests with the same key continue each other."""
+        return (self.user_id, self.device_id, self.filter, self.use_state_after)

@@ -1,0 +1,89 @@
+"""The timelines of rooms: the newest events that the viewer may see and wants to."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from homeserver.domain.filters import EventFilter
+from homeserver.services.access import ReadableRoom, visible_events
+from homeserver.storage.events import EventRow
+from homeserver.storage.history import Place
+from homeserver.storage.store import Store
+
+# How many events are looked through for those that a narrow filter wants.
+MAX_LOOKED_AT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """`events`: oldest first, each with the viewer's membership at it. `start`: the place just before the first."""
+
+    events: list[tuple[EventRow, str | None]]
+    limited: bool
+    start: Place
+
+    @property
+    def first_anchor(self) -> int | None:
+        return self.events[0][0].anchor if self.events else None
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    user_id: str
+    ignored: frozenset[str]
+    filter: EventFilter
+
+
+def load_timelines(
+    store: Store, rooms: Mapping[int, tuple[ReadableRoom, int]], upto: int, viewer: Viewer
+) -> dict[int, Timeline]:
+    """By room number. `rooms` gives each room with the position after which its timeline starts."""
+    limit = viewer.filter.limit
+    after = {number: start for number, (_, start) in rooms.items()}
+    if viewer.filter.is_everything and not viewer.ignored:
+        found = store.history.list_live_in_rooms(after, upto, limit + 1)
+    else:
+        found = store.history.list_live_in_rooms(after, upto, min(MAX_LOOKED_AT, 10 * limit + 100))
+    timelines: dict[int, Timeline] = {}
+    for number, rows in found.items():
+        room = rooms[number][0]
+        if viewer.filter.matches_room(room.row.room_id):
+            timelines[number] = _cut(store, room, viewer, rows, upto)
+        else:
+            timelines[number] = Timeline([], False, Place(upto))
+    return timelines
+
+
+def _cut(store: Store, room: ReadableRoom, viewer: Viewer, rows: list[EventRow], upto: int) -> Timeline:
+    """`rows` are the newest first, possibly more than wanted."""
+    limit = viewer.filter.limit
+    gap = next((index for index, row in enumerate(rows) if row.gap_before), None)
+    if gap is not None:
+        rows = rows[: gap + 1]
+    wanted = list(wanted_events(rows, viewer, room.row.room_id))
+    seen = visible_events(store, room, viewer.user_id, wanted[: limit + 1])
+    events = seen[:limit]
+    limited = len(wanted) > limit or gap is not None or len(seen) > limit
+    events.reverse()
+    if events:
+        first = events[0][0]
+        start = Place(first.anchor or 0, first.rank - 1)
+    else:
+        start = Place(upto)
+    return Timeline(events, limited, start)
+
+
+def wanted_events(rows: Iterable[EventRow], viewer: Viewer, room_id: str) -> Iterable[EventRow]:
+    """Without what the filter keeps back, and without messages of ignored senders."""
+    everything = viewer.filter.is_everything
+    for row in rows:
+        if row.state_key is None and row.sender in viewer.ignored and row.sender != viewer.user_id:
+            continue
+        if everything or viewer.filter.matches(row.type, row.sender, room_id, _content(row)):
+            yield row
+
+
+def _content(row: EventRow) -> Mapping[str, object]:
+    content: dict[str, object] = orjson.loads(f"{{{row.client}}}")["content"]
+    return content

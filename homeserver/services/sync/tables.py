@@ -1,0 +1,258 @@
+"""A sync answered from the tables, as of a position.
+
+Used for a client's first sync, after a gap, and for whatever a live View cannot answer from memory. The parts come from
+`sections`; here they are put together for each room, with the position after which the room is told.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from homeserver.ports import Clock
+from homeserver.services.access import ReadableRoom
+from homeserver.services.messaging.typing import Typing
+from homeserver.services.push.rule_book import RuleBook
+from homeserver.services.rooms.client_form import ClientForm, stripped
+from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
+from homeserver.services.sync.counts import Unread
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.sections.account_data import push_rules_event, wanted_data
+from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
+from homeserver.services.sync.sections.standing import Standing, load_standing
+from homeserver.services.sync.sections.state import Wanted, changed_state, full_state, select_state
+from homeserver.services.sync.sections.timeline import Timeline, Viewer, load_timelines
+from homeserver.services.sync.token import SyncToken, write_place
+from homeserver.storage.events import EventRow
+from homeserver.storage.receipts import ReceiptRow
+from homeserver.storage.store import Store
+
+# What an invited user is told of the room.
+STRIPPED = (
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The first read of an answer: which rooms it is about. `ignored` are the users whose messages are left out."""
+
+    standing: Standing
+    rooms: dict[int, ReadableRoom]
+    told: list[int]
+    account_data: list[str]
+    room_data: dict[int, list[tuple[str, str | None]]]
+    ignored: frozenset[str]
+
+
+class Tables:
+    def __init__(self, clock: Clock, rule_book: RuleBook, unread: Unread, typing: Typing) -> None:
+        self._clock = clock
+        self._rule_book = rule_book
+        self._unread = unread
+        self._typing = typing
+
+    def outline(self, store: Store, request: SyncRequest, after: int | None, upto: int) -> Outline:
+        """`after` is None for a first sync."""
+        whole = after is None or request.full_state
+        room_filter = request.filter.room
+        standing = load_standing(store, request.user_id, after, upto, room_filter.include_leave)
+        members = {**standing.joined, **standing.left}
+        rows = {row.number: row for row in store.rooms.list_by_numbers(list(members))}
+        rooms: dict[int, ReadableRoom] = {}
+        for number, row in rows.items():
+            if room_filter.matches_room(row.room_id):
+                left_at = members[number].position if number in standing.left else None
+                rooms[number] = ReadableRoom(row, members[number], left_at)
+        data = store.account_data.list_changed(request.user_id, -1 if after is None else after, upto)
+        room_data: dict[int, list[tuple[str, str | None]]] = {}
+        for room, type, content in data:
+            room_data.setdefault(room, []).append((type, content))
+        told = list(rooms)
+        if not whole and after is not None:
+            told = self._changed_rooms(store, request, standing, rooms, room_data, after, upto)
+        ignored = ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list"))
+        return Outline(
+            standing, rooms, told, self._global_data(store, request, room_data.pop(0, []), after), room_data, ignored
+        )
+
+    def rooms(
+        self, store: Store, request: SyncRequest, outline: Outline, numbers: Sequence[int], after: int | None, upto: int
+    ) -> tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]]:
+        """The answers of some of the outline's rooms: (joined, left)."""
+        standing, ignored = outline.standing, outline.ignored
+        starts = {n: 0 if after is None or n in standing.newly_joined else after for n in numbers}
+        ranges = {n: (outline.rooms[n], starts[n]) for n in numbers}
+        viewer = Viewer(request.user_id, ignored, request.filter.room.timeline)
+        timelines = load_timelines(store, ranges, upto, viewer)
+        joined = [n for n in numbers if n in standing.joined]
+        receipts = store.receipts.list_changed({n: starts[n] for n in joined}, upto, request.user_id)
+        counts = self._unread(store, request.user_id, joined)
+        heroes = store.memberships.list_heroes(joined, request.user_id)
+        form = ClientForm(request.user_id, request.device_id, self._clock.now_ms())
+        answers: tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]] = ({}, {})
+        for n in numbers:
+            room, timeline = outline.rooms[n], timelines[n]
+            whole = request.full_state or after is None or n in standing.newly_joined
+            answer = RoomAnswer(limited=timeline.limited, prev_batch=write_place(timeline.start))
+            form.prepare(store, [row for row, _ in timeline.events])
+            answer.timeline = [form.event(row, membership) for row, membership in timeline.events]
+            state = self._state(store, request, room, timeline, None if whole else starts[n], upto, heroes.get(n, []))
+            form.prepare(store, state)
+            answer.state = [form.event(row, None) for row in state]
+            data = outline.room_data.get(n, [])
+            answer.account_data = wanted_data(
+                data, request.filter.room.account_data, request.user_id, room.row.room_id, first=after is None
+            )
+            if n in standing.joined:
+                answer.ephemeral = self._ephemeral(request, room, receipts.get(n, ()), after, starts[n], upto)
+                answer.counts = counts.get(n, (0, 0))
+                if whole or self._summary_changed(store, n, starts[n], upto):
+                    answer.summary = self._summary(store, request, room, heroes[n])
+                if whole or not answer.is_empty:
+                    answers[0][room.row.room_id] = answer
+            elif whole or not answer.is_empty or n in standing.left:
+                answers[1][room.row.room_id] = answer
+        return answers
+
+    def invites(self, store: Store, request: SyncRequest, outline: Outline, answer: SyncAnswer) -> None:
+        """Adds the stripped state of the rooms to which the user was invited, or knocked."""
+        standing = outline.standing
+        for rows, target in ((standing.invited, answer.invited), (standing.knocked, answer.knocked)):
+            wanted = {n: row for n, row in rows.items() if row.sender not in outline.ignored}
+            given = store.memberships.list_invite_states(request.user_id, list(wanted))
+            for room in store.rooms.list_by_numbers(list(wanted)):
+                if not request.filter.room.matches_room(room.room_id):
+                    continue
+                if room.number in given:
+                    events = [orjson.dumps(one).decode() for one in orjson.loads(given[room.number])]
+                else:
+                    keys = [(type, "") for type in STRIPPED]
+                    keys += [("m.room.member", request.user_id), ("m.room.member", wanted[room.number].sender)]
+                    numbers = store.state.find_current(room.number, room.state_generation, keys).values()
+                    events = [stripped(row.client) for row in store.events.list_by_numbers(set(numbers)).values()]
+                target[room.room_id] = events
+
+    def _changed_rooms(
+        self,
+        store: Store,
+        request: SyncRequest,
+        standing: Standing,
+        rooms: dict[int, ReadableRoom],
+        room_data: dict[int, list[tuple[str, str | None]]],
+        after: int,
+        upto: int,
+    ) -> list[int]:
+        """The rooms in which anything happened since `after`."""
+        numbers = list(rooms)
+        changed = store.history.rooms_with_events_after(numbers, after)
+        changed |= store.receipts.list_changed(dict.fromkeys(numbers, after), upto, request.user_id).keys()
+        changed |= {n for n in numbers if self._typing.changed(n, after, upto) is not None}
+        changed |= room_data.keys() & rooms.keys()
+        changed |= standing.left.keys() & rooms.keys()
+        return [n for n in numbers if n in changed]
+
+    def _global_data(
+        self, store: Store, request: SyncRequest, rows: list[tuple[str, str | None]], after: int | None
+    ) -> list[str]:
+        user_id, wanted = request.user_id, request.filter.account_data
+        others = [row for row in rows if row[0] != "m.push_rules"]
+        events = wanted_data(others, wanted, user_id, None, first=after is None)
+        if after is None or len(others) < len(rows):
+            rules = self._rule_book.rules_of(store, user_id)
+            if wanted.is_everything or wanted.matches("m.push_rules", user_id, None, rules):
+                events.append(push_rules_event(rules))
+        return events
+
+    def _state(
+        self,
+        store: Store,
+        request: SyncRequest,
+        room: ReadableRoom,
+        timeline: Timeline,
+        after: int | None,
+        upto: int,
+        heroes: Collection[str],
+    ) -> list[EventRow]:
+        """`after` is None if all of the state is to be told."""
+        wanted = Wanted(request.filter.room.state, request.use_state_after, request.lazy_members)
+        senders = {row.sender for row, _ in timeline.events}
+        members: set[str] | None = None
+        if after is None:
+            numbers = full_state(store, room, timeline, upto, wanted)
+            if request.lazy_members:
+                members = {*senders, request.user_id, *heroes}
+        else:
+            numbers = changed_state(store, room, timeline, after, upto, wanted)
+        rows = list(store.events.list_by_numbers(numbers.values()).values())
+        chosen = select_state(rows, wanted, room.row.room_id, members)
+        if after is not None and request.lazy_members and senders:
+            chosen += self._members_of_senders(store, room, timeline, senders, chosen)
+        chosen.sort(key=lambda row: (row.anchor or 0, row.number))
+        return chosen
+
+    @staticmethod
+    def _members_of_senders(
+        store: Store, room: ReadableRoom, timeline: Timeline, senders: set[str], chosen: Iterable[EventRow]
+    ) -> list[EventRow]:
+        """The member events of those who speak in the timeline, for a lazy client."""
+        there = {row.state_key for row in chosen if row.type == "m.room.member"}
+        there |= {row.state_key for row, _ in timeline.events if row.type == "m.room.member"}
+        keys = store.state.number_keys([("m.room.member", sender) for sender in senders - there])
+        group = timeline.events[0][0].state_before or 0
+        numbers = {store.state.find_in_group(group, key) for key in keys.values()} - {None}
+        return list(store.events.list_by_numbers(number for number in numbers if number is not None).values())
+
+    def _ephemeral(
+        self,
+        request: SyncRequest,
+        room: ReadableRoom,
+        receipts: Iterable[ReceiptRow],
+        after: int | None,
+        start: int,
+        upto: int,
+    ) -> list[str]:
+        wanted = request.filter.room.ephemeral
+        events: list[str] = []
+        event = receipts_event(row for row in receipts if row.user_id == request.user_id or row.type == "m.read")
+        if event is not None and wanted.matches("m.receipt", "", room.row.room_id, {}):
+            events.append(event)
+        typing = self._typing.changed(room.row.number, start, upto)
+        if after is None and not typing:
+            typing = None  # a first sync is told of typing only if somebody types
+        if typing is not None and wanted.matches("m.typing", "", room.row.room_id, {}):
+            events.append(typing_event(typing))
+        return events
+
+    @staticmethod
+    def _summary_changed(store: Store, room: int, after: int, upto: int) -> bool:
+        names = store.state.list_changed_names(room, after, upto)
+        return bool(names & {"m.room.member", "m.room.name", "m.room.canonical_alias"})
+
+    @staticmethod
+    def _summary(store: Store, request: SyncRequest, room: ReadableRoom, heroes: list[str]) -> str:
+        if not heroes:
+            heroes = store.memberships.list_past_heroes(room.row.number, request.user_id)
+        return summary_json(heroes, room.row.joined, room.row.invited)
+
+
+def summary_json(heroes: Sequence[str], joined: int, invited: int) -> str:
+    summary = {"m.heroes": list(heroes), "m.joined_member_count": joined, "m.invited_member_count": invited}
+    return orjson.dumps(summary).decode()
+
+
+def ignored_users(content: str | None) -> frozenset[str]:
+    """From the content of m.ignored_user_list."""
+    users = {} if content is None else orjson.loads(content).get("ignored_users")
+    return frozenset(users) if isinstance(users, dict) else frozenset()
+
+
+def empty_answer(request: SyncRequest, epoch: str, upto: int) -> SyncAnswer:
+    to_device = 0 if request.since is None else request.since.to_device
+    return SyncAnswer(str(SyncToken(epoch, upto, to_device)))
