@@ -1,0 +1,24 @@
+"""Which versions of the spec are served.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
+"""
+
+from clients.authentication import Door, Result
+from homeserver.http.request import Request
+from homeserver.http.routing import Route
+
+# Advertising a version promises all of it ("an implementation which wants to advertise support for v1.2 would have to
+# implement" what v1.2 has), and clients switch features on by it: v1.2 spaces, v1.3 refresh tokens and relations, v1.4
+# threads, v1.11 authenticated media. The house serves the main job of chatting and no such list whole, so it names only
+# what no client can do without: the oldest version with the paths under /v3, which clients from 2021 on accept
+# (matrix-js-sdk and the Dart SDK look for any of v1.1 to v1.13, matrix-nio asks for none). Add a version with its last
+# endpoint. Version 1.1 still has the access token in the query, so that is taken too.
+VERSIONS = ("v1.1",)
+
+
+class Versions:
+    def routes(self, door: Door) -> list[Route]:
+        return [door.public("GET", "/_matrix/client/versions", self.versions)]
+
+    async def versions(self, request: Request) -> Result:
+        return {"versions": list(VERSIONS), "unstable_features": {}}

@@ -1,0 +1,86 @@
+"""All endpoints of the client-server API: a chapter is a module in `endpoints` and a line here.
+
+https://spec.matrix.org/v1.19/client-server-api/
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from clients.authentication import Door
+from clients.endpoints.account import Account
+from clients.endpoints.account_data import AccountData
+from clients.endpoints.capabilities import Capabilities
+from clients.endpoints.credentials import Credentials
+from clients.endpoints.filters import Filters
+from clients.endpoints.login import Login
+from clients.endpoints.profile import Profile
+from clients.endpoints.register import Register
+from clients.endpoints.synapse_register import SynapseRegister
+from clients.endpoints.versions import Versions
+from clients.endpoints.well_known import WellKnown
+from clients.interactive import Interactive
+from clients.limits import Limits
+from homeserver.domain.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+from homeserver.http.routing import Route
+from homeserver.services.accounts import data, filters, profile
+from homeserver.services.accounts.deactivation import Deactivation
+from homeserver.services.accounts.interactive import InteractiveAuthentication
+from homeserver.services.accounts.passwords import Passwords
+from homeserver.services.accounts.registration import Registration
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.accounts.shared_secret import SharedSecretRegistration
+
+
+class Chapter(Protocol):
+    """A module of `endpoints`."""
+
+    def routes(self, door: Door) -> list[Route]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The services about users. Without `shared_secret` its endpoint does not exist."""
+
+    sessions: Sessions
+    passwords: Passwords
+    registration: Registration
+    deactivation: Deactivation
+    interactive: InteractiveAuthentication
+    profiles: profile.Profiles
+    data: data.AccountData
+    filters: filters.Filters
+    shared_secret: SharedSecretRegistration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicFacts:
+    """What everybody may know. `client_url` and `federation_address` (host:port) are None if they need no telling."""
+
+    server_name: str
+    client_url: str | None = None
+    federation_address: str | None = None
+    default_room_version: str = DEFAULT_ROOM_VERSION.identifier
+
+
+def client_routes(facts: PublicFacts, limits: Limits, accounts: Accounts) -> list[Route]:
+    credentials = Credentials(accounts.passwords, limits, facts.server_name)
+    interactive = Interactive(accounts.interactive)
+    chapters: list[Chapter] = [
+        Versions(),
+        WellKnown(facts.client_url, facts.federation_address),
+        Capabilities(facts.default_room_version, ROOM_VERSIONS),
+        Login(accounts.sessions, credentials, facts.client_url),
+        Register(accounts.registration, accounts.passwords, interactive, limits),
+        Account(accounts.passwords, accounts.deactivation, credentials, interactive),
+        Profile(accounts.profiles),
+        AccountData(accounts.data),
+        Filters(accounts.filters),
+    ]
+    if accounts.shared_secret is not None:
+        chapters.append(SynapseRegister(accounts.shared_secret, facts.server_name))
+    return routes_of(chapters, Door(accounts.sessions, limits))
+
+
+def routes_of(chapters: Sequence[Chapter], door: Door) -> list[Route]:
+    return [route for chapter in chapters for route in chapter.routes(door)]
