@@ -1,0 +1,233 @@
+"""The HTTP server: from a parsed head to a written answer, and the end of both.
+
+One server has one table of routes and any number of listening sockets, plain or TLS. Every request gets an id, runs its
+endpoint, is answered whatever happens, is counted, and is told to the log. The edge where nothing unforeseen gets past
+is `_respond`.
+
+Draining: no newcomers, idle connections are closed, `stopping` is set so that long-polls answer empty, requests in
+flight finish and close their connections; what is left after the bound is cut.
+
+Not here: parsing (`request`, `body`), the wire (`connection`, `wire`), who may connect (`acceptor`).
+"""
+
+import asyncio
+import itertools
+import logging
+import ssl
+from collections.abc import Iterable
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.http_writer import HttpVersion11
+
+from homeserver.domain.errors import RemoteError, RequestError
+from homeserver.http.acceptor import Acceptor
+from homeserver.http.addresses import forwarded_for
+from homeserver.http.answers import Answer, json_answer
+from homeserver.http.body import Body, expects_continue
+from homeserver.http.connection import ENDS, GOES_ON, Connection, Exchange, Written
+from homeserver.http.errors import internal_error, remote_error, request_error
+from homeserver.http.limits import ServerLimits
+from homeserver.http.request import Request
+from homeserver.http.routing import Route, Router
+from homeserver.http.wire import Heads, has_body
+from homeserver.ports import Clock
+from homeserver.telemetry import logs
+from homeserver.telemetry.metrics import HTTP_REQUESTS_IN_FLIGHT, UNFORESEEN_ERRORS, RouteMetrics
+
+log = logging.getLogger(__name__)
+_access_log = logging.getLogger("homeserver.http.access")
+
+_PREFLIGHT = Answer(204, b"")
+
+_CUT_SECONDS = 5.0
+
+_UNFORESEEN = "Unforeseen error in %s %s"
+
+
+class HttpServer:
+    """Serves `routes`. `stopping` is set when it begins to drain; whatever waits for long should wait for it too."""
+
+    def __init__(
+        self, routes: Iterable[Route], *, clock: Clock, stopping: asyncio.Event, limits: ServerLimits | None = None
+    ) -> None:
+        """Raises ValueError if two routes are the same."""
+        self._router = Router(routes)
+        self._limits = limits if limits is not None else ServerLimits()
+        self._stopping = stopping
+        self._heads = Heads(clock)
+        # Unique over restarts, short enough to read out.
+        self._id_prefix = f"{clock.now_ms() // 1000 & 0xFFFFFF:06x}-"
+        self._numbers = itertools.count(1)
+        self._route_metrics = {route: RouteMetrics(route.label) for route in self._router.routes}
+        self._preflights = RouteMetrics("OPTIONS")
+        self._unrouted = RouteMetrics("unknown")
+        self._in_flight: set[Connection] = set()
+        self._quiet = asyncio.Event()
+        self._draining = False
+        self._acceptor: Acceptor | None = None
+
+    # beginning and end
+
+    async def listen(self, address: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Begin to accept connections there; port 0 takes a free one. Raises OSError."""
+        if self._acceptor is None:
+            # Exchange and Written stand in for aiohttp's request and response: see `connection`.
+            options: dict[str, Any] = {"request_factory": Exchange, "handler_cancellation": True}
+            manager = web.Server(self._serve, **options)
+            limits, heads = self._limits, self._heads
+            self._acceptor = Acceptor(lambda admission: Connection(manager, admission, limits, heads), limits)
+        self._acceptor.listen(address, port, tls)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens, with the real port numbers."""
+        return self._acceptor.addresses if self._acceptor is not None else []
+
+    @property
+    def open_connections(self) -> int:
+        """Connections of any kind, TLS handshakes included."""
+        return self._acceptor.open_connections if self._acceptor is not None else 0
+
+    @property
+    def requests_in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def stop_listening(self) -> None:
+        """Refuse newcomers; everything else goes on."""
+        if self._acceptor is not None:
+            self._acceptor.stop_listening()
+
+    async def drain(self, seconds: float) -> None:
+        """Stop: requests in flight get `seconds` to finish, then every connection is closed."""
+        self._draining = True
+        self._stopping.set()
+        if self._acceptor is None:
+            return
+        self._acceptor.stop_listening()
+        for admission in self._acceptor:
+            if admission.connection is None:
+                admission.abort()
+            elif admission.connection not in self._in_flight:
+                admission.connection.force_close()
+        if not await self._quiet_within(seconds):
+            log.warning("%d requests were cut after %g s of draining", len(self._in_flight), seconds)
+        await self._acceptor.abort()
+        # Requests that were cut are cancelled; give them time to clean up behind themselves.
+        if not await self._quiet_within(_CUT_SECONDS):
+            log.error("%d requests do not let themselves be cancelled", len(self._in_flight))
+
+    async def _quiet_within(self, seconds: float) -> bool:
+        if not self._in_flight:
+            return True
+        self._quiet.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # one request
+
+    async def _serve(self, exchange: web.BaseRequest) -> web.StreamResponse:
+        """What aiohttp's request loop calls with each parsed head."""
+        return cast(web.StreamResponse, await self._exchange(cast(Exchange, exchange)))
+
+    async def _exchange(self, exchange: Exchange) -> Written:
+        connection = exchange.connection
+        if not connection.connected:
+            return ENDS
+        started = asyncio.get_running_loop().time()
+        self._in_flight.add(connection)
+        HTTP_REQUESTS_IN_FLIGHT.inc()
+        try:
+            request = self._request(exchange)
+            answer, metrics = await self._respond(request)
+            close = self._must_close(exchange)
+            body = answer.body if has_body(answer.status) and request.method != "HEAD" else b""
+            await connection.send(self._heads.head(answer, close=close), body)
+            seconds = asyncio.get_running_loop().time() - started
+            metrics.observe(answer.status, seconds)
+            if _access_log.isEnabledFor(logging.INFO):
+                _log_access(request, answer, seconds)
+            if not exchange.payload.is_eof() and not expects_continue(request.headers):
+                await connection.discard(exchange.payload)
+            return ENDS if close else GOES_ON
+        except ConnectionError:
+            # The client went away: not an error of anybody.
+            return ENDS
+        finally:
+            HTTP_REQUESTS_IN_FLIGHT.dec()
+            self._in_flight.discard(connection)
+            if not self._in_flight:
+                self._quiet.set()
+
+    def _request(self, exchange: Exchange) -> Request:
+        message, connection = exchange.message, exchange.connection
+        identifier = self._id_prefix + str(next(self._numbers))
+        logs.request_id.set(identifier)
+        remote = connection.slot.remote
+        if connection.slot.proxied:
+            forwarded = message.headers.getall("X-Forwarded-For", ())
+            remote = forwarded_for(remote, forwarded, self._limits.trusted_proxies)
+        body = Body(exchange.payload, message.headers, connection, self._limits)
+        target = message.path if message.path.startswith("/") else _origin_form(message.path)
+        return Request(message.method, target, message.headers, body, connection, remote, identifier)
+
+    def _must_close(self, exchange: Exchange) -> bool:
+        """Whether this answer is the last one of its connection."""
+        message, payload = exchange.message, exchange.payload
+        if self._draining or message.should_close or message.version != HttpVersion11:
+            return True
+        if payload.is_eof():
+            return False
+        # Unread: read on only if the rest is known to be short and on its way.
+        length = message.headers.get("Content-Length")
+        return length is None or int(length) > self._limits.linger_bytes or expects_continue(message.headers)
+
+    async def _respond(self, request: Request) -> tuple[Answer, RouteMetrics]:
+        """The answer to a request, whatever happens: the edge of the server."""
+        if request.method == "OPTIONS":
+            return _PREFLIGHT, self._preflights
+        metrics = self._unrouted
+        try:
+            try:
+                route, request.parameters = self._router.find(request.method, request.path)
+                metrics = self._route_metrics[route]
+                request.body_limit = route.body_limit
+                result = await route.endpoint(request)
+                return result if isinstance(result, Answer) else json_answer(result), metrics
+            except RequestError as error:
+                return request_error(error), metrics
+            except RemoteError as error:
+                log.info("Another server failed: %s", error)
+                return remote_error(), metrics
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this request: it waited for something else that was.
+            log.error(_UNFORESEEN, request.method, request.path, exc_info=error)
+        except Exception:
+            log.exception(_UNFORESEEN, request.method, request.path)
+        UNFORESEEN_ERRORS.labels("http").inc()
+        return internal_error(), metrics
+
+
+def _origin_form(target: str) -> str:
+    """Path and query of `http://host/path?query`, which "a server MUST accept" (RFC 9112 section 3.2.2)."""
+    _, scheme, rest = target.partition("://")
+    return "/" + rest.partition("/")[2] if scheme else target
+
+
+def _log_access(request: Request, answer: Answer, seconds: float) -> None:
+    fields = {
+        "method": request.method,
+        "target": request.target,
+        "status": answer.status,
+        "ms": round(seconds * 1000, 1),
+        "bytes": len(answer.body),
+        "remote": request.remote,
+    }
+    _access_log.info("request", extra={"fields": fields})
