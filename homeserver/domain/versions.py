@@ -82,9 +82,7 @@ V8 = replace(V7, identifier="8", restricted=True, keep_join_rules_allow=True)
 V9 = replace(V8, identifier="9", keep_join_authorised=True)
 V10 = replace(V9, identifier="10", knock_restricted=True, integer_power_levels=True)
 V11 = replace(V10, identifier="11", creator_is_sender=True, redacts_in_content=True, updated_redaction=True)
-V12 = replace(
-    V11, identifier="12", resolution=Resolution.V2_1, room_id_is_create_hash=True, privileged_creators=True
-)
+V12 = replace(V11, identifier="12", resolution=Resolution.V2_1, room_id_is_create_hash=True, privileged_creators=True)
 
 ROOM_VERSIONS: dict[str, RoomVersion] = {
     version.identifier: version for version in (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12)

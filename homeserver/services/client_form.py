@@ -51,7 +51,7 @@ class ClientForm:
 
 def join_event(client: str, event_id: str, unsigned: str, room_id: str | None) -> str:
     room = "" if room_id is None else f',"room_id":{room_id}'
-    return f'{{{client},"event_id":"{event_id}"{room},"unsigned":{{{unsigned}}}}}'
+    return f'{{{client},"event_id":{quote(event_id)}{room},"unsigned":{{{unsigned}}}}}'
 
 
 def replaced_members(event_id: str, content: Mapping[str, Any]) -> str:

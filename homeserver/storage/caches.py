@@ -2,6 +2,9 @@
 
 Shared by the threads of one process. An entry may be added by a transaction that is rolled back later: its internal
 number is never given out again, so nothing can be wrong about it.
+
+The one exception: a redaction changes what an event is. Its entry is dropped for good, since a reader whose snapshot is
+older may hold the content still, and would put it back.
 """
 
 import threading
@@ -12,6 +15,9 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+# So many dropped keys are remembered: more than are dropped while a snapshot lives.
+MAX_DROPPED = 10_000
+
 
 class ByteCache(Generic[K, V]):
     """Least recently used goes first. Thread-safe. `weigh` gives the bytes of a value."""
@@ -21,6 +27,7 @@ class ByteCache(Generic[K, V]):
         self._weigh = weigh
         self._lock = threading.Lock()
         self._entries: OrderedDict[K, V] = OrderedDict()
+        self._dropped: OrderedDict[K, None] = OrderedDict()
         self.bytes = 0
 
     def get(self, key: K) -> V | None:
@@ -32,6 +39,8 @@ class ByteCache(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         with self._lock:
+            if key in self._dropped:
+                return
             old = self._entries.pop(key, None)
             if old is not None:
                 self.bytes -= self._weigh(old)
@@ -41,7 +50,11 @@ class ByteCache(Generic[K, V]):
                 self.bytes -= self._weigh(self._entries.popitem(last=False)[1])
 
     def drop(self, key: K) -> None:
+        """Forgets an entry, and what others may still try to put there."""
         with self._lock:
+            self._dropped[key] = None
+            if len(self._dropped) > MAX_DROPPED:
+                self._dropped.popitem(last=False)
             old = self._entries.pop(key, None)
             if old is not None:
                 self.bytes -= self._weigh(old)

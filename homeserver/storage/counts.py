@@ -36,7 +36,7 @@ ADD_EXCEPTION = Statement(
 CLASSES_OF = Statement(
     "classes_of_user",
     "text",
-    "SELECT room, position, class FROM rule_classes WHERE user_id = $1 ORDER BY position",
+    "SELECT room, position, class FROM rule_classes WHERE user_id = $1 ORDER BY position, room",
 )
 CLASSES_OF_USERS = Statement(
     "newest_classes_of_users",
@@ -105,7 +105,7 @@ class Counts:
         self._transaction.defer(ADD_EXCEPTION, room, anchor, slot, user_id, notify, highlight)
 
     def list_classes(self, user_id: str) -> list[tuple[int, int, str]]:
-        """(room or 0, position from which on, class), oldest first."""
+        """(room or 0, position from which on, class), oldest first; room 0 is the first of those at one position."""
         return [(room, position, name) for room, position, name in self._transaction.fetch(CLASSES_OF, user_id)]
 
     def list_newest_classes(self, user_ids: list[str], room: int) -> dict[str, str]:
@@ -119,20 +119,29 @@ class Counts:
         self._transaction.defer(DISCOUNT_USERS, room, anchor)
         self._transaction.defer(DISCOUNT_SLOTS, room, anchor)
 
-    def set_class(self, user_id: str, room: int, position: int, name: str, rules: str) -> None:
-        """From `position` on the user's rules are `rules` (JSON), of class `name` in a room (0: in all)."""
+    def set_classes(self, user_id: str, position: int, classes: dict[int, str]) -> None:
+        """From `position` on the user's rules are of these classes, by room (0: in all rooms without a later row)."""
+        self._transaction.defer_text(
+            "INSERT INTO rule_classes (user_id, room, position, class)"
+            " SELECT %s, room, %s, class FROM unnest(%s::bigint[], %s::text[]) AS n(room, class)"
+            " ON CONFLICT (user_id, room, position) DO UPDATE SET class = EXCLUDED.class",
+            user_id,
+            position,
+            list(classes),
+            list(classes.values()),
+        )
+
+    def forget_classes(self, user_id: str) -> None:
+        """Everything that `list_classes` tells of a user."""
+        self._transaction.defer_text("DELETE FROM rule_classes WHERE user_id = %s", user_id)
+
+    def add_rule_set(self, name: str, rules: str, user_id: str) -> None:
+        """What the class stands for: rules (JSON) of one user."""
         self._transaction.defer_text(
             "INSERT INTO rule_sets (class, rules, user_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             name,
             rules,
             user_id,
-        )
-        self._transaction.defer_text(
-            "INSERT INTO rule_classes (user_id, room, position, class) VALUES (%s, %s, %s, %s)",
-            user_id,
-            room,
-            position,
-            name,
         )
 
     def list_rule_sets(self, names: list[str]) -> dict[str, tuple[str, str]]:

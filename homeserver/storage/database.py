@@ -27,14 +27,30 @@ from homeserver.storage.transaction import Session, Transaction
 from homeserver.streams.positions import Positions
 from homeserver.streams.publications import Publication
 from homeserver.streams.publisher import Publisher
+from homeserver.telemetry.metrics import READ_TRANSACTIONS, STATEMENTS, WRITE_SECONDS, WRITE_TRANSACTIONS
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+# How often a transaction is tried that is in conflict with others, or loses its connection.
 ATTEMPTS = 8
+# How long work waits for a database that takes no connections: as long as a crash recovery usually takes.
+AWAY_SECONDS = 10.0
+# So many rows of write_log are written before those below the watermark are pruned, a bounded number at a time.
+PRUNE_EVERY = 500
+PRUNE_LIMIT = 5_000
 BEGIN_WRITE = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 BEGIN_READ = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 RETRIED = (pg.SerializationFailure, pg.DeadlockDetected)
+# A connection over a network that is gone is noticed within a minute. A Unix socket needs none of this.
+KEEPALIVE = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 40_000,
+}
+
+_committed, _retried, _failed = (WRITE_TRANSACTIONS.labels(outcome) for outcome in ("committed", "retried", "failed"))
 
 
 def open_engine(url: str, *, statement_timeout_ms: int = 30_000, application: str = "parley") -> Engine:
@@ -48,7 +64,7 @@ def open_engine(url: str, *, statement_timeout_ms: int = 30_000, application: st
         isolation_level="AUTOCOMMIT",
         pool_size=1,
         max_overflow=63,
-        connect_args={"options": options, "application_name": application, "connect_timeout": 10},
+        connect_args={"options": options, "application_name": application, "connect_timeout": 10, **KEEPALIVE},
     )
 
 
@@ -60,11 +76,16 @@ class _Outcome:
     publications: Sequence[Publication] = ()
     result: Any = None
     error: BaseException | None = None
+    # It left a row of write_log.
+    logged: bool = False
 
     def succeed(self, store: Store, result: Any) -> "_Outcome":
         """The transaction is committed."""
         self.positions += store.positions
         self.publications, self.result, self.error = store.publications, result, None
+        self.logged = store.logged
+        _committed.inc()
+        STATEMENTS.inc(store.statements)
         for remember in store.after_commit:
             remember()
         return self
@@ -77,15 +98,30 @@ class Pool:
         self._engine = engine
         self._local = threading.local()
         self._sessions: list[Session] = []
+        # Since when the database has taken no connection, and when it was last tried in vain.
+        self._away_since = self._tried_in_vain = 0.0
         self.executor = ThreadPoolExecutor(size, thread_name_prefix=name)
 
     def session(self) -> Session:
         """The calling thread's connection."""
         session: Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = Session(self._engine.connect())
+            try:
+                session = Session(self._engine.connect())
+            except DBAPIError:
+                now = time.monotonic()
+                if now - self._tried_in_vain > AWAY_SECONDS:
+                    self._away_since = now
+                self._tried_in_vain = now
+                raise
+            self._local.session = session
             self._sessions.append(session)
         return session
+
+    @property
+    def is_away(self) -> bool:
+        """The database has not been there for so long that nobody should wait for it any more."""
+        return self._tried_in_vain - self._away_since > AWAY_SECONDS
 
     def discard(self) -> None:
         """The calling thread's connection is of no use any more."""
@@ -128,11 +164,15 @@ class Database:
         self._readers = Pool("read", read_threads, engine)
         self._long_readers = Pool("long-read", long_read_threads, engine)
         self._rooms: dict[str, _RoomLock] = {}
-        self._closing = False
+        self._closing = threading.Event()
         self._under_way: set[asyncio.Future[_Outcome]] = set()
+        # Rows of write_log that nobody pruned yet; those of an earlier life of the server are pruned first.
+        self._logged = PRUNE_EVERY
 
     async def write(self, work: Callable[[Store], T], *, room: str | None = None) -> T:
         """The result of `work`, committed. `room`: the id of the room that it writes to, one writer at a time."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         lock = None if room is None else self._rooms.get(room)
         if room is not None:
             if lock is None:
@@ -143,22 +183,26 @@ class Database:
             except BaseException:
                 self._release(room, lock, held=False)
                 raise
-        future = asyncio.get_running_loop().run_in_executor(self._writers.executor, self._write, work)
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        future = loop.run_in_executor(self._writers.executor, self._write, work)
+        done: asyncio.Future[T] = loop.create_future()
         self._under_way.add(future)
 
         def ended(finished: asyncio.Future[_Outcome]) -> None:
-            self._under_way.discard(future)
+            self._under_way.discard(finished)
             if room is not None and lock is not None:
                 self._release(room, lock, held=True)
             outcome = finished.result()
-            self._publisher.committed(outcome.positions, outcome.publications)
-            if done.cancelled():
-                return
-            if outcome.error is not None:
-                done.set_exception(outcome.error)
-            else:
-                done.set_result(outcome.result)
+            try:
+                self._publisher.committed(outcome.positions, outcome.publications)
+            finally:  # a listener that fails must not keep the caller waiting for ever
+                WRITE_SECONDS.observe(loop.time() - began)
+                if not done.cancelled():
+                    if outcome.error is not None:
+                        done.set_exception(outcome.error)
+                    else:
+                        done.set_result(outcome.result)
+                if outcome.logged:
+                    self._note_logged()
 
         future.add_done_callback(ended)
         return await done
@@ -173,14 +217,19 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._long_readers.executor, self._read, self._long_readers, work, False)
 
-    async def settle(self) -> None:
-        """Returns when every write that is under way has ended, cancelled callers' included."""
-        while self._under_way:
-            await asyncio.wait(list(self._under_way))
+    async def settle(self, seconds: float = 30.0) -> None:
+        """Returns when every write that is under way has ended, cancelled callers' included, or after `seconds`.
+
+        A write whose COMMIT was cut off waits for the database to say what became of it: maybe for ever.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._under_way and loop.time() < until:
+            await asyncio.wait(list(self._under_way), timeout=until - loop.time())
 
     def close(self) -> None:
-        """Waits for what runs."""
-        self._closing = True
+        """Waits for what runs; who waits for a database that is away gives up."""
+        self._closing.set()
         for pool in (self._writers, self._readers, self._long_readers):
             pool.close()
         self._engine.dispose()
@@ -192,24 +241,51 @@ class Database:
         if lock.waiting == 0:
             self._rooms.pop(room, None)
 
+    def _note_logged(self) -> None:
+        """A write left a row of write_log. From time to time removes those up to the watermark: they say nothing."""
+        self._logged += 1
+        if self._logged < PRUNE_EVERY or self._closing.is_set():
+            return
+        self._logged = 0
+        watermark = self._positions.current()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._writers.executor, self._write, lambda store: store.write_log.prune(watermark, PRUNE_LIMIT)
+        )
+        self._under_way.add(future)
+
+        def pruned(finished: asyncio.Future[_Outcome]) -> None:
+            self._under_way.discard(finished)
+            outcome = finished.result()
+            if outcome.error is not None:
+                logger.warning("write_log was not pruned: %s", outcome.error)
+            elif outcome.result == PRUNE_LIMIT:
+                self._logged = PRUNE_EVERY  # there is more
+
+        future.add_done_callback(pruned)
+
     def _read(self, pool: Pool, work: Callable[[Store], T], single: bool) -> T:
-        for attempt in range(ATTEMPTS):
-            transaction = None
+        patience = _Patience(pool, self._closing)
+        while True:
+            session = transaction = None
             try:
-                transaction = Transaction(pool.session(), b"" if single else BEGIN_READ)
+                session = pool.session()
+                transaction = Transaction(session, b"" if single else BEGIN_READ)
                 result = work(Store(transaction, self._positions, self._numbers, self._caches))
                 transaction.commit()
+                READ_TRANSACTIONS.inc()
+                STATEMENTS.inc(transaction.statements)
                 return result
             except BaseException as error:  # the edge of one transaction: whatever happened, it is ended
-                if not self._abandon(pool, transaction, error) or attempt == ATTEMPTS - 1:
+                if not self._abandon(pool, transaction, error):
                     raise
-                time.sleep(0.05 * attempt)
-        raise AssertionError("unreachable")
+                if not patience.lasts(connected=session is not None):
+                    raise _gave_up(error) from error
 
     def _write(self, work: Callable[[Store], Any]) -> _Outcome:
         """Runs in a pool thread. Never raises: the positions of the outcome must reach the publisher."""
         outcome = _Outcome()
-        for attempt in range(ATTEMPTS):
+        patience = _Patience(self._writers, self._closing)
+        while True:
             session = transaction = store = result = None
             committing = False
             try:
@@ -232,13 +308,14 @@ class Database:
                         # Nobody knows: its positions stay unfinished, so that nothing after them is shown.
                         outcome.error = unknown
                         return outcome
-                outcome.error = error
                 if store is not None:
                     outcome.positions += store.positions
-                if not again:
-                    return outcome
-                time.sleep(0.05 * attempt)
-        return outcome
+                if again and patience.lasts(connected=session is not None):
+                    _retried.inc()
+                    continue
+                outcome.error = _gave_up(error) if again else error
+                _failed.inc()
+                return outcome
 
     def _abandon(self, pool: Pool, transaction: Transaction | None, error: BaseException) -> bool:
         """Leaves the connection clean, or drops it. True if the work may be tried again."""
@@ -257,17 +334,21 @@ class Database:
 
     def _was_committed(self, trace: str, backend: int) -> bool:
         """After a COMMIT without an answer: did it happen? Asked once nobody can commit it any more."""
-        while not self._closing:
+        while not self._closing.is_set():
             try:
                 with self._engine.connect() as connection:
-                    others = f"FROM pg_stat_activity WHERE pid = {backend} AND pid <> pg_backend_pid()"
+                    # After a restart the number may be another's: one that is not ours is left alone.
+                    others = (
+                        f"FROM pg_stat_activity WHERE pid = {backend} AND pid <> pg_backend_pid()"
+                        " AND usename = current_user AND datname = current_database()"
+                    )
                     connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) {others}")
                     gone = connection.exec_driver_sql(f"SELECT NOT EXISTS (SELECT {others})").scalar_one()
                     if gone:
                         return connection.exec_driver_sql(trace).first() is not None
             except DBAPIError as away:
                 logger.warning("cannot ask yet whether a write was committed: %s", away.orig)
-            time.sleep(0.1)
+            self._closing.wait(0.1)
         raise Unavailable("The server stops, and the database does not answer")
 
 
@@ -277,6 +358,30 @@ class _RoomLock:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.waiting = 0
+
+
+class _Patience:
+    """How often and how long one piece of work is tried."""
+
+    def __init__(self, pool: Pool, closing: threading.Event) -> None:
+        self._pool = pool
+        self._closing = closing
+        self._tries = 0
+        self._attempts = 0
+
+    def lasts(self, *, connected: bool) -> bool:
+        """After a failure: False if it was the last one. Else it is time to try again, once this returns."""
+        self._tries += 1
+        self._attempts += connected
+        if self._attempts == ATTEMPTS or (self._pool.is_away and not connected):
+            return False
+        return not self._closing.wait(min(0.05 * (self._tries - 1), 0.5))
+
+
+def _gave_up(error: BaseException) -> Unavailable:
+    """What the caller is told of a database that was away or too busy all the time."""
+    logger.error("gave up on the database: %s", _origin(error))
+    return Unavailable("The database does not answer at the moment. Try again later")
 
 
 def _origin(error: BaseException) -> BaseException | None:

@@ -165,7 +165,18 @@ def join(version: RoomVersion, room_id: str, event_id: str, client: str, wire: s
 
 def weigh(stored: StoredEvent) -> int:
     """Bytes of memory, roughly."""
-    return 2500 + 2 * sum(len(value) for value in stored.event.content.values() if isinstance(value, str))
+    return 1500 + _weigh_value(stored.event.pdu)
+
+
+def _weigh_value(value: object) -> int:
+    match value:
+        case str():
+            return 60 + 2 * len(value)
+        case dict():
+            return 200 + sum(80 + 2 * len(key) + _weigh_value(one) for key, one in value.items())
+        case list():
+            return 60 + sum(8 + _weigh_value(one) for one in value)
+    return 32
 
 
 EventCache = ByteCache[int, StoredEvent]

@@ -46,6 +46,12 @@ LIVE_IN_ROOMS = Statement(
     " LEFT JOIN state_keys k ON k.number = e.key LEFT JOIN events b ON b.number = e.replaces"
     " ORDER BY e.room, e.anchor DESC, e.rank DESC",
 )
+BY_POSITION = Statement(
+    "list_events_by_position",
+    "bigint, bigint, int",
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.position > $1 AND e.position <= $2 AND e.live"
+    " ORDER BY e.position LIMIT $3",
+)
 ROOMS_WITH_EVENTS = Statement(
     "rooms_with_events",
     "bigint[], bigint",
@@ -68,6 +74,10 @@ class History:
             for row in self._transaction.fetch(LIVE_IN_ROOMS, list(after), list(after.values()), upto, limit):
                 found[row[2]].append(EventRow(*row))
         return found
+
+    def list_by_position(self, after: int, upto: int, limit: int) -> list[EventRow]:
+        """The oldest `limit` live events of all rooms with after < position <= upto, in order: what followers read."""
+        return [EventRow(*row) for row in self._transaction.fetch(BY_POSITION, after, upto, limit)]
 
     def rooms_with_events_after(self, rooms: list[int], after: int) -> set[int]:
         """Those of `rooms` whose newest event comes after the position `after`."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import orjson
+
 from homeserver.storage.events import COLUMNS as EVENT_COLUMNS
 from homeserver.storage.events import EventRow
 from homeserver.storage.transaction import Statement, Transaction
@@ -62,11 +64,12 @@ MEMBER_EVENTS = Statement(
     " LEFT JOIN state_keys k ON k.number = e.key LEFT JOIN events b ON b.number = e.replaces"
     " WHERE m.room = $1 AND m.membership = ANY($2) ORDER BY m.position, m.user_id",
 )
-LAST_JOIN = Statement(
-    "find_last_join",
-    "bigint, int",
-    "SELECT c.position FROM state_changes c JOIN events e ON e.number = c.after WHERE c.room = $1 AND c.key = $2"
-    " AND (('{' || e.client || '}')::json -> 'content' ->> 'membership') = 'join' ORDER BY c.position DESC LIMIT 1",
+# PostgreSQL cannot look into JSON in which U+0000 stands anywhere, and a member event may hold it.
+CHANGES_BEFORE = Statement(
+    "list_changes_before",
+    "bigint, int, bigint, int",
+    "SELECT c.position, e.client FROM state_changes c JOIN events e ON e.number = c.after"
+    " WHERE c.room = $1 AND c.key = $2 AND c.position < $3 ORDER BY c.position DESC LIMIT $4",
 )
 PAST_HEROES = Statement(
     "past_heroes",
@@ -142,8 +145,16 @@ class Memberships:
 
     def find_last_join(self, room: int, key: int) -> int | None:
         """The position at which the member event at state key number `key` last became a join."""
-        rows = self._transaction.fetch(LAST_JOIN, room, key)
-        return rows[0][0] if rows else None
+        before, page = 2**63 - 1, 20
+        while True:
+            rows = self._transaction.fetch(CHANGES_BEFORE, room, key, before, page)
+            for position, client in rows:
+                if orjson.loads(f"{{{client}}}")["content"].get("membership") == "join":
+                    found: int = position
+                    return found
+            if len(rows) < page:
+                return None
+            before = rows[-1][0]
 
     def list_past_heroes(self, room: int, viewer: str) -> list[str]:
         """The first five others who left or were banned."""

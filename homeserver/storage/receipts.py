@@ -10,7 +10,8 @@ SET = Statement(
     "bigint, text, text, text, text, bigint, bigint, bigint",
     f"INSERT INTO receipts ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
     " ON CONFLICT (room, user_id, type, thread_id) DO UPDATE SET event_id = EXCLUDED.event_id,"
-    " anchor = EXCLUDED.anchor, ts = EXCLUDED.ts, position = EXCLUDED.position",
+    " anchor = EXCLUDED.anchor, ts = EXCLUDED.ts, position = EXCLUDED.position"
+    " WHERE receipts.position < EXCLUDED.position",
 )
 FIND = Statement(
     "find_receipt",

@@ -97,6 +97,11 @@ class Rooms:
     def list_by_numbers(self, numbers: list[int]) -> list[RoomRow]:
         return [RoomRow(*row) for row in self._transaction.fetch(FIND_BY_NUMBERS, numbers)] if numbers else []
 
+    def list_numbers(self, room_ids: list[str]) -> dict[str, int]:
+        """The number of each of those rooms that is known."""
+        rows = self._transaction.text("SELECT room_id, number FROM rooms WHERE room_id = ANY(%s)", room_ids)
+        return {room_id: number for room_id, number in rows}
+
     def add(self, room: RoomRow, created_ts: int) -> None:
         """A room without events."""
         self._transaction.defer(

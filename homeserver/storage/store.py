@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeVar
 from homeserver.storage.account_data import AccountData
 from homeserver.storage.blocks import Numbers
 from homeserver.storage.caches import ByteCache
+from homeserver.storage.client_json import ClientJson
 from homeserver.storage.counts import Counts
+from homeserver.storage.cursors import Cursors
 from homeserver.storage.devices import Devices
 from homeserver.storage.directory import Directory
 from homeserver.storage.events import EventCache, Events
@@ -27,6 +29,7 @@ from homeserver.storage.state import GroupCache, KeyCache, State
 from homeserver.storage.state import weigh as weigh_layer
 from homeserver.storage.transaction import Transaction
 from homeserver.storage.users import Users
+from homeserver.storage.write_log import WriteLog
 from homeserver.streams.positions import Positions
 from homeserver.streams.publications import Item, Publication
 
@@ -70,6 +73,8 @@ class Store:
         self.publications: list[Publication] = []
         # SQL that finds a row which only this write can have left; empty as long as nothing is published.
         self.trace = ""
+        # True if that is a row of write_log.
+        self.logged = False
 
     def take_position(self) -> int:
         """A position for what is about to be written. Taken last, before the inserts: it holds everybody up."""
@@ -88,13 +93,17 @@ class Store:
     def leave_trace(self) -> None:
         """Makes sure that a cut COMMIT can be judged later: by an event of this write, or by a row of write_log."""
         if self.positions and not self.trace:
-            self.transaction.defer_text("INSERT INTO write_log (position) VALUES (%s)", self.positions[0])
-            self.trace = f"SELECT 1 FROM write_log WHERE position = {self.positions[0]}"
+            self.trace = self.write_log.add(self.positions[0])
+            self.logged = True
 
     @property
     def statements(self) -> int:
         """How many statements this transaction has sent or will send."""
         return self.transaction.statements
+
+    @lazily
+    def client_json(self) -> ClientJson:
+        return ClientJson(self.transaction)
 
     @lazily
     def rooms(self) -> Rooms:
@@ -129,6 +138,10 @@ class Store:
         return Counts(self.transaction)
 
     @lazily
+    def cursors(self) -> Cursors:
+        return Cursors(self.transaction)
+
+    @lazily
     def directory(self) -> Directory:
         return Directory(self.transaction)
 
@@ -159,3 +172,7 @@ class Store:
     @lazily
     def users(self) -> Users:
         return Users(self.transaction)
+
+    @lazily
+    def write_log(self) -> WriteLog:
+        return WriteLog(self.transaction)

@@ -88,7 +88,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Sends what was deferred and COMMIT in one round trip."""
-        if not self._begun and len(self._pending) <= 1:
+        if not self._begun and len(self._pending) == self._in_block:
             self._pending.clear()  # nothing was asked of it
             return
         if self._in_block:

@@ -26,9 +26,13 @@ def upgrade_database(engine: Engine, server_name: str) -> None:
     with engine.connect() as connection:
         connection = connection.execution_options(isolation_level="READ COMMITTED")
         with connection.begin():
+            # A migration of large tables, or waiting for one, may take as long as it needs.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
             known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
             _check_ours(connection, known)
+            _check_name(connection, server_name)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.execute(
@@ -38,21 +42,15 @@ def upgrade_database(engine: Engine, server_name: str) -> None:
                 ),
                 {"product": PRODUCT, "server_name": server_name},
             )
-            product, name = connection.execute(text("SELECT product, server_name FROM server WHERE id = 1")).one()
-    if product != PRODUCT:
-        raise UnusableDatabase("This database belongs to another program. Give Parley a database of its own.")
-    if name != server_name:
-        raise UnusableDatabase(
-            f"This database belongs to the server {name!r}, not to {server_name!r}. A server's name cannot change: set"
-            f" server_name back to {name!r}, or use another database."
-        )
 
 
 def _check_ours(connection: Connection, known: set[str]) -> None:
-    tables = set(inspect(connection).get_table_names())
+    found = inspect(connection)
+    tables = set(found.get_table_names())
     if not tables:
         return
-    if not {"server", "alembic_version"} <= tables:
+    columns = {column["name"] for column in found.get_columns("server")} if "server" in tables else set()
+    if not {"server", "alembic_version"} <= tables or not {"id", "product", "server_name"} <= columns:
         raise UnusableDatabase(
             "This database holds tables that are not Parley's. Give Parley an empty database of its own."
         )
@@ -62,3 +60,17 @@ def _check_ours(connection: Connection, known: set[str]) -> None:
             f"This database was written by a newer Parley (schema {revision}). Run that version or a later one;"
             " going back is not possible."
         )
+
+
+def _check_name(connection: Connection, server_name: str) -> None:
+    """Before anything is migrated."""
+    if "server" not in inspect(connection).get_table_names():
+        return
+    for product, name in connection.execute(text("SELECT product, server_name FROM server WHERE id = 1")):
+        if product != PRODUCT:
+            raise UnusableDatabase("This database belongs to another program. Give Parley a database of its own.")
+        if name != server_name:
+            raise UnusableDatabase(
+                f"This database belongs to the server {name!r}, not to {server_name!r}. A server's name cannot change:"
+                f" set server_name back to {name!r}, or use another database."
+            )

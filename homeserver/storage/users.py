@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from homeserver.storage.transaction import Row, Statement, Transaction
 
-COLUMNS = "user_id, password_hash, admin, deactivated, locked, suspended"
+COLUMNS = "user_id, password_hash, deactivated, locked"
 ADD = Statement(
     "add_user",
     "text, text, boolean, bigint",
@@ -21,10 +21,8 @@ class UserRow:
 
     user_id: str
     password_hash: str | None
-    admin: bool
     deactivated: bool
     locked: bool
-    suspended: bool
 
 
 class Users:

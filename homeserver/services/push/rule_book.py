@@ -14,6 +14,7 @@ import orjson
 
 from homeserver.domain.default_push_rules import default_rules, merged_rules
 from homeserver.domain.push_rules import CompiledRules, compile_rules, rules_class
+from homeserver.domain.room_rules import rules_of_another
 from homeserver.storage.store import Store
 
 ANYBODY = "@anybody:example.org"
@@ -57,11 +58,11 @@ class RuleBook:
             rules = self._personal.get((user_id, name))
         if rules is None:
             if name == DEFAULT_CLASS:
-                rule_set, owner = default_rules(user_id), user_id
+                rule_set = default_rules(user_id)
             else:
                 text, owner = store.counts.list_rule_sets([name])[name]
-                rule_set = orjson.loads(text)
-            rules = compile_rules(_renamed(rule_set, owner, user_id), user_id)
+                rule_set = rules_of_another(orjson.loads(text), owner, user_id)
+            rules = compile_rules(rule_set, user_id)
             with self._lock:
                 self._personal[(user_id, name)] = rules
                 if len(self._personal) > MAX_COMPILED:
@@ -76,12 +77,3 @@ class RuleBook:
     def _drop_oldest(self) -> None:
         oldest = next(name for name in self._classes if name != DEFAULT_CLASS)
         del self._classes[oldest]
-
-
-def _renamed(value: Any, owner: str, user_id: str) -> Any:
-    """The rule set of one user of a class as that of another: wherever the owner's id stands, theirs does."""
-    if isinstance(value, dict):
-        return {key: _renamed(one, owner, user_id) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_renamed(one, owner, user_id) for one in value]
-    return user_id if value == owner else value

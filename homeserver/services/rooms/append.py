@@ -14,9 +14,9 @@ from homeserver.domain.event import Event, StateKey
 from homeserver.domain.identifiers import domain_of
 from homeserver.domain.relations import relation_of, thread_root
 from homeserver.domain.verdict import Accepted, Context, Missing, Rejected, SoftFailed, judge
+from homeserver.services.client_form import replaced_members, with_redacts
 from homeserver.services.push.rule_book import RuleBook
 from homeserver.services.rooms.changes import Appended, StateChange
-from homeserver.services.rooms.client_form import replaced_members, with_redacts
 from homeserver.services.rooms.merging import merge_groups
 from homeserver.services.rooms.projections import members, redactions, unread
 from homeserver.services.rooms.room import LockedRoom

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from homeserver.domain.errors import BadRequest, Conflict
+from homeserver.domain.errors import BadRequest, Forbidden
 from homeserver.domain.identifiers import is_room_alias, is_user_id
 from homeserver.domain.power import creators
 from homeserver.domain.versions import RoomVersion
@@ -49,7 +49,7 @@ class Create:
         self._randomness = randomness
 
     async def __call__(self, creator: str, request: RoomRequest) -> str:
-        """The new room's id. Raises Forbidden if the rules do not allow what was asked for."""
+        """The new room's id. Raises BadRequest, with M_INVALID_ROOM_STATE if the rules do not allow what was asked for."""
         if len(request.invite) > MAX_INVITES:
             raise BadRequest(f"At most {MAX_INVITES} people can be invited at once")
         for user_id in request.invite:
@@ -60,8 +60,12 @@ class Create:
 
         def work(store: Store) -> str:
             number, now = store.take_number(), self._clock.now_ms()
-            room = self._begin(store, number, creator, request, f"!{opaque}:{self._writer.server_name}", entropy, now)
-            self._fill(store, room, creator, request)
+            room_id = f"!{opaque}:{self._writer.server_name}"
+            try:
+                room = self._begin(store, number, creator, request, room_id, entropy, now)
+                self._fill(store, room, creator, request)
+            except Forbidden as error:  # the creator is allowed to make a room, only not this one
+                raise BadRequest(error.message, "M_INVALID_ROOM_STATE") from error
             room.save()
             return room.row.room_id
 
@@ -106,7 +110,7 @@ class Create:
             if not is_room_alias(alias):
                 raise BadRequest(f"{alias!r} is no room alias")
             if not store.directory.add_alias(alias, room.row.number, creator):
-                raise Conflict("That alias is taken", "M_ROOM_IN_USE")
+                raise BadRequest("That alias is taken", "M_ROOM_IN_USE")
             self._state(room, creator, "m.room.canonical_alias", {"alias": alias})
         given = {(one["type"], one.get("state_key", "")) for one in request.initial_state}
         for type, content in (

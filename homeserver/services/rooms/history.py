@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from homeserver.domain.filters import EventFilter
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom, readable_event, readable_room, visible_events
+from homeserver.services.client_form import ClientForm, quote
 from homeserver.services.persistence import Persistence
-from homeserver.services.rooms.client_form import ClientForm, quote
-from homeserver.services.sync.sections.timeline import Viewer, wanted_events
-from homeserver.services.sync.tables import ignored_users
-from homeserver.services.sync.token import parse_place, write_place
+from homeserver.services.tokens import parse_place, write_place
+from homeserver.services.viewer import Viewer, ignored_users, wanted_events
 from homeserver.storage.events import EventRow
 from homeserver.storage.history import Place
 from homeserver.storage.store import Store

@@ -11,11 +11,13 @@ import orjson
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom, readable_room
+from homeserver.services.client_form import ClientForm, quote
 from homeserver.services.persistence import Persistence
-from homeserver.services.rooms.client_form import ClientForm, quote
-from homeserver.services.sync.token import parse_place
+from homeserver.services.tokens import parse_place
 from homeserver.storage.events import EventRow
 from homeserver.storage.store import Store
+
+MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
 class RoomState:
@@ -28,8 +30,11 @@ class RoomState:
 
         def work(store: Store) -> bytes:
             room = readable_room(store, user_id, room_id)
-            rows = store.events.list_by_numbers(_numbers(store, room).values()).values()
-            return self._list(store, user_id, room_id, rows)
+            numbers = list(_numbers(store, room).values())
+            events, redacted = store.client_json.events(numbers, self._clock.now_ms(), quote(room_id))
+            if redacted:
+                return self._list(store, user_id, room_id, store.events.list_by_numbers(numbers).values())
+            return f"[{events}]".encode()
 
         return await self._database.read(work)
 
@@ -58,7 +63,12 @@ class RoomState:
         def work(store: Store) -> bytes:
             room = readable_room(store, user_id, room_id)
             if place is None and room.left_at is None:
-                rows = self._members_now(store, room, membership, not_membership)
+                wanted = [one for one in MEMBERSHIPS if _fits(one, membership, not_membership)]
+                now = self._clock.now_ms()
+                events, redacted = store.client_json.members(room.row.number, wanted, now, quote(room_id))
+                if not redacted:
+                    return f'{{"chunk":[{events}]}}'.encode()
+                rows = store.memberships.list_member_events(room.row.number, wanted)
             else:
                 numbers = _numbers(store, room, None if place is None else place.anchor)
                 rows = [row for row in store.events.list_by_numbers(numbers.values()).values() if _is_member(row)]
@@ -75,7 +85,7 @@ class RoomState:
             if not room.is_joined:
                 raise Forbidden("You are not in this room")
             joined: dict[str, dict[str, Any]] = {}
-            for row in self._members_now(store, room, "join", None):
+            for row in store.memberships.list_member_events(room.row.number, ("join",)):
                 content = orjson.loads(f"{{{row.client}}}")["content"]
                 joined[row.state_key or ""] = {
                     name: content[member]
@@ -85,13 +95,6 @@ class RoomState:
             return orjson.dumps({"joined": joined})
 
         return await self._database.read(work)
-
-    @staticmethod
-    def _members_now(
-        store: Store, room: ReadableRoom, membership: str | None, not_membership: str | None
-    ) -> list[EventRow]:
-        wanted = [one for one in ("join", "invite", "knock", "leave", "ban") if _fits(one, membership, not_membership)]
-        return store.memberships.list_member_events(room.row.number, wanted)
 
     def _list(self, store: Store, user_id: str, room_id: str, rows: Iterable[EventRow]) -> bytes:
         form = ClientForm(user_id, None, self._clock.now_ms())
@@ -103,7 +106,7 @@ class RoomState:
 
 def check_membership(value: str | None) -> str | None:
     """A membership that a query names. Raises BadRequest."""
-    if value is not None and value not in ("join", "invite", "knock", "leave", "ban"):
+    if value is not None and value not in MEMBERSHIPS:
         raise BadRequest(f"{value!r} is no membership")
     return value
 

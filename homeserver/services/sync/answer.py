@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from homeserver.services.rooms.client_form import quote
+from homeserver.services.client_form import quote
 
 
 @dataclass(slots=True)

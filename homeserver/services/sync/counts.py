@@ -81,16 +81,16 @@ class Unread:
 
 def class_in_room(history: Sequence[tuple[int, int, str]], room: int, at: int) -> tuple[str, int]:
     """The user's class in a room at a position, and since when, from the (room or 0, position, class) rows of the
-    user, oldest first."""
-    name, since, of_room = DEFAULT_CLASS, 0, False
-    for where, position, other in history:
-        if position > at:
-            break
-        if where == room or (where == 0 and (not of_room or position > since)):
-            if other != name:
-                name, since = other, position
-            of_room = where == room
-    return name, since
+    user, oldest first. A row for all rooms ends what earlier rows said of single ones."""
+    standing: dict[int, str] = {}
+    for where, position, name in history:
+        if where in (0, room) and position <= at:
+            standing[position] = name
+    current, since = DEFAULT_CLASS, 0
+    for position, name in standing.items():
+        if name != current:
+            current, since = name, position
+    return current, since
 
 
 def _by_difference(base: CountBase, slot: int, exceptions: Sequence[tuple[int, int, int]]) -> Counts:

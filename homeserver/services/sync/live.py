@@ -9,14 +9,14 @@ events than fit, history visibility to be asked ...) it leaves to the tables, wi
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from homeserver.services.rooms.client_form import join_event, quote
+from homeserver.services.client_form import join_event, quote
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
 from homeserver.services.sync.counts import Counts, class_in_room
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import account_data_event
 from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
 from homeserver.services.sync.tables import summary_json
-from homeserver.services.sync.token import write_place
+from homeserver.services.tokens import write_place
 from homeserver.storage.history import Place
 from homeserver.storage.receipts import ReceiptRow
 from homeserver.streams.keys import device_key, room_key, user_key

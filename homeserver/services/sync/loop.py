@@ -16,7 +16,8 @@ from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
 from homeserver.services.sync.counts import Unread
 from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory
 from homeserver.services.sync.request import SyncRequest
-from homeserver.services.sync.tables import Tables, empty_answer, ignored_users
+from homeserver.services.sync.tables import Tables, empty_answer
+from homeserver.services.viewer import ignored_users
 from homeserver.storage.store import Store
 from homeserver.streams.notifier import Notifier
 from homeserver.streams.publisher import Publisher

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from homeserver.domain.filters import SyncFilter
-from homeserver.services.sync.token import SyncToken
+from homeserver.services.tokens import SyncToken
 
 
 @dataclass(frozen=True, slots=True)

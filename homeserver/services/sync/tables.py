@@ -11,9 +11,9 @@ import orjson
 
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom
+from homeserver.services.client_form import ClientForm, stripped
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push.rule_book import RuleBook
-from homeserver.services.rooms.client_form import ClientForm, stripped
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
 from homeserver.services.sync.counts import Unread
 from homeserver.services.sync.request import SyncRequest
@@ -21,8 +21,9 @@ from homeserver.services.sync.sections.account_data import push_rules_event, wan
 from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
 from homeserver.services.sync.sections.standing import Standing, load_standing
 from homeserver.services.sync.sections.state import Wanted, changed_state, full_state, select_state
-from homeserver.services.sync.sections.timeline import Timeline, Viewer, load_timelines
-from homeserver.services.sync.token import SyncToken, write_place
+from homeserver.services.sync.sections.timeline import Timeline, load_timelines
+from homeserver.services.tokens import SyncToken, write_place
+from homeserver.services.viewer import Viewer, ignored_users
 from homeserver.storage.events import EventRow
 from homeserver.storage.receipts import ReceiptRow
 from homeserver.storage.store import Store
@@ -245,12 +246,6 @@ class Tables:
 def summary_json(heroes: Sequence[str], joined: int, invited: int) -> str:
     summary = {"m.heroes": list(heroes), "m.joined_member_count": joined, "m.invited_member_count": invited}
     return orjson.dumps(summary).decode()
-
-
-def ignored_users(content: str | None) -> frozenset[str]:
-    """From the content of m.ignored_user_list."""
-    users = {} if content is None else orjson.loads(content).get("ignored_users")
-    return frozenset(users) if isinstance(users, dict) else frozenset()
 
 
 def empty_answer(request: SyncRequest, epoch: str, upto: int) -> SyncAnswer:

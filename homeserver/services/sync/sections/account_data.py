@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from homeserver.domain.filters import EventFilter
-from homeserver.services.rooms.client_form import quote
+from homeserver.services.client_form import quote
 
 
 def account_data_event(type: str, content: str | None) -> str:

@@ -1,12 +1,10 @@
 """The timelines of rooms: the newest events that the viewer may see and wants to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import orjson
-
-from homeserver.domain.filters import EventFilter
 from homeserver.services.access import ReadableRoom, visible_events
+from homeserver.services.viewer import Viewer, wanted_events
 from homeserver.storage.events import EventRow
 from homeserver.storage.history import Place
 from homeserver.storage.store import Store
@@ -26,13 +24,6 @@ class Timeline:
     @property
     def first_anchor(self) -> int | None:
         return self.events[0][0].anchor if self.events else None
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    user_id: str
-    ignored: frozenset[str]
-    filter: EventFilter
 
 
 def load_timelines(
@@ -72,18 +63,3 @@ def _cut(store: Store, room: ReadableRoom, viewer: Viewer, rows: list[EventRow],
     else:
         start = Place(upto)
     return Timeline(events, limited, start)
-
-
-def wanted_events(rows: Iterable[EventRow], viewer: Viewer, room_id: str) -> Iterable[EventRow]:
-    """Without what the filter keeps back, and without messages of ignored senders."""
-    everything = viewer.filter.is_everything
-    for row in rows:
-        if row.state_key is None and row.sender in viewer.ignored and row.sender != viewer.user_id:
-            continue
-        if everything or viewer.filter.matches(row.type, row.sender, room_id, _content(row)):
-            yield row
-
-
-def _content(row: EventRow) -> Mapping[str, object]:
-    content: dict[str, object] = orjson.loads(f"{{{row.client}}}")["content"]
-    return content
