@@ -1,0 +1,72 @@
+"""Assembles what is about users: registration, sessions, passwords, profiles, account data, filters."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from clients.routes import Accounts
+from config.settings import Settings
+from homeserver.adapters.password_hashing import Argon2Hashing, PasswordCost
+from homeserver.ports import Clock, Randomness
+from homeserver.services.accounts.data import AccountData
+from homeserver.services.accounts.deactivation import Deactivation
+from homeserver.services.accounts.devices import Devices
+from homeserver.services.accounts.filters import Filters
+from homeserver.services.accounts.interactive import InteractiveAuthentication
+from homeserver.services.accounts.last_seen import LastSeen
+from homeserver.services.accounts.passwords import Passwords
+from homeserver.services.accounts.profile import Profiles
+from homeserver.services.accounts.registration import Policy, Registration
+from homeserver.services.accounts.session_cache import SessionCache
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.accounts.shared_secret import SharedSecretRegistration
+from homeserver.services.rooms.membership import Membership
+from homeserver.storage.database import Database
+from homeserver.streams.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The services for the client door, and what the process looks after."""
+
+    accounts: Accounts
+    hashing: Argon2Hashing
+    last_seen: LastSeen
+    registration: Registration
+
+
+def build_accounts(
+    settings: Settings,
+    secret: str,
+    database: Database,
+    publisher: Publisher,
+    membership: Membership,
+    clock: Clock,
+    randomness: Randomness,
+) -> Desk:
+    """`secret` is that of shared-secret registration."""
+    cost = settings.passwords
+    hashing = Argon2Hashing(PasswordCost(cost.time_cost, cost.memory_kib, cost.parallelism), cost.queue)
+    cache, last_seen = SessionCache(), LastSeen(database)
+    devices = Devices(clock, randomness, cache)
+    passwords = Passwords(database, hashing, devices, clock)
+    registration = Registration(
+        database,
+        passwords,
+        devices,
+        clock,
+        randomness,
+        server_name=settings.server_name,
+        policy=cast(Policy, settings.registration.policy),
+    )
+    accounts = Accounts(
+        sessions=Sessions(database, publisher, clock, devices, cache, last_seen),
+        passwords=passwords,
+        registration=registration,
+        deactivation=Deactivation(database, devices, clock, membership),
+        interactive=InteractiveAuthentication(database, clock, randomness),
+        profiles=Profiles(database, membership),
+        data=AccountData(database),
+        filters=Filters(database),
+        shared_secret=SharedSecretRegistration(registration, clock, randomness, secret=secret),
+    )
+    return Desk(accounts, hashing, last_seen, registration)

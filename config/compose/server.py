@@ -1,0 +1,87 @@
+"""Assembles the whole server from the settings: storage, house, accounts, doors and listeners."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clients.limits import Limits
+from clients.routes import PublicFacts, client_routes
+from config.compose.accounts import Desk, build_accounts
+from config.compose.house import House, build_house
+from config.compose.storage import Pools, Streams, open_storage
+from config.data_directory import PositionFile, registration_secret
+from config.listeners import Listener, Listeners
+from config.settings import Settings
+from config.signing_key import read_or_make_signing_key
+from config.system import SystemClock, SystemRandomness
+from homeserver.http.health import health_routes, metrics_routes
+from homeserver.http.limits import ServerLimits
+from homeserver.http.routing import Route
+from homeserver.http.tls import Certificate
+from homeserver.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`stopping` is set when the listeners begin to drain. `certificates` can be loaded again."""
+
+    database: Database
+    streams: Streams
+    house: House
+    desk: Desk
+    listeners: Listeners
+    stopping: asyncio.Event
+    certificates: list[Certificate]
+
+
+def build_server(settings: Settings, database_url: str, healthy: Callable[[], bool]) -> Server:
+    """Nothing listens yet. Blocking: it migrates the database. Raises ParleyError."""
+    clock, randomness = SystemClock(), SystemRandomness()
+    directory, sizes = settings.data_directory, settings.database
+    pools = Pools(sizes.write_connections, sizes.read_connections, sizes.long_read_connections)
+    database, streams = open_storage(database_url, settings.server_name, PositionFile(directory), pools)
+    key = read_or_make_signing_key(directory)
+    house = build_house(database, streams, settings.server_name, key, clock, randomness)
+    secret = settings.registration.shared_secret or registration_secret(directory)
+    desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness)
+    facts = PublicFacts(
+        settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
+    )
+    limits = Limits(clock, settings.limits.overrides, settings.limits.enabled)
+    resources = {
+        "client": client_routes(facts, limits, desk.accounts, house),
+        "metrics": metrics_routes() if settings.metrics.enabled else [],
+    }
+    stopping = asyncio.Event()
+    certificates: list[Certificate] = []
+    listeners: list[Listener] = []
+    for wanted in settings.listeners:
+        tls = None
+        if wanted.tls is not None:
+            certificates.append(Certificate(wanted.tls.certificate, wanted.tls.key))
+            tls = certificates[-1].context
+        routes: list[Route] = health_routes(healthy)
+        for name, more in resources.items():
+            if name in wanted.serves:
+                routes = [*routes, *more]
+        listeners.append(Listener(wanted.address.host, wanted.address.port, routes, tls))
+    return Server(
+        database,
+        streams,
+        house,
+        desk,
+        Listeners(listeners, clock=clock, stopping=stopping, limits=_server_limits(settings)),
+        stopping,
+        certificates,
+    )
+
+
+def _server_limits(settings: Settings) -> ServerLimits:
+    wanted = settings.http
+    return ServerLimits(
+        max_connections=wanted.max_connections,
+        max_per_address=wanted.max_connections_per_address,
+        trusted_proxies=wanted.trusted_proxies,
+        max_header=wanted.max_header_bytes,
+        keepalive_seconds=wanted.keepalive_seconds,
+    )
