@@ -12,11 +12,18 @@ from clients.endpoints.account import Account
 from clients.endpoints.account_data import AccountData
 from clients.endpoints.capabilities import Capabilities
 from clients.endpoints.credentials import Credentials
+from clients.endpoints.ephemeral import Ephemeral
 from clients.endpoints.filters import Filters
+from clients.endpoints.history import History
 from clients.endpoints.login import Login
 from clients.endpoints.profile import Profile
+from clients.endpoints.pushrules import PushRules
 from clients.endpoints.register import Register
+from clients.endpoints.rooms import Rooms
+from clients.endpoints.send import Send
+from clients.endpoints.state import State
 from clients.endpoints.synapse_register import SynapseRegister
+from clients.endpoints.sync import Sync
 from clients.endpoints.versions import Versions
 from clients.endpoints.well_known import WellKnown
 from clients.interactive import Interactive
@@ -30,6 +37,14 @@ from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.registration import Registration
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.shared_secret import SharedSecretRegistration
+from homeserver.services.messaging.receipts import Receipts
+from homeserver.services.messaging.typing import Typing
+from homeserver.services.push import rules
+from homeserver.services.rooms import history, send
+from homeserver.services.rooms.create import Create
+from homeserver.services.rooms.membership import Membership
+from homeserver.services.rooms.state import RoomState
+from homeserver.services.sync import loop
 
 
 class Chapter(Protocol):
@@ -63,7 +78,34 @@ class PublicFacts:
     default_room_version: str = DEFAULT_ROOM_VERSION.identifier
 
 
-def client_routes(facts: PublicFacts, limits: Limits, accounts: Accounts) -> list[Route]:
+class House(Protocol):
+    """The services about rooms."""
+
+    @property
+    def create(self) -> Create: ...
+    @property
+    def membership(self) -> Membership: ...
+    @property
+    def send(self) -> send.Send: ...
+    @property
+    def state(self) -> RoomState: ...
+    @property
+    def history(self) -> history.History: ...
+    @property
+    def typing(self) -> Typing: ...
+    @property
+    def receipts(self) -> Receipts: ...
+    @property
+    def sync(self) -> loop.Sync: ...
+    @property
+    def push_rules(self) -> rules.PushRules: ...
+
+
+def client_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, house: House) -> list[Route]:
+    return [*account_routes(facts, limits, accounts), *room_routes(facts, limits, accounts, house)]
+
+
+def account_routes(facts: PublicFacts, limits: Limits, accounts: Accounts) -> list[Route]:
     credentials = Credentials(accounts.passwords, limits, facts.server_name)
     interactive = Interactive(accounts.interactive)
     chapters: list[Chapter] = [
@@ -79,6 +121,19 @@ def client_routes(facts: PublicFacts, limits: Limits, accounts: Accounts) -> lis
     ]
     if accounts.shared_secret is not None:
         chapters.append(SynapseRegister(accounts.shared_secret, facts.server_name))
+    return routes_of(chapters, Door(accounts.sessions, limits))
+
+
+def room_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, house: House) -> list[Route]:
+    chapters: list[Chapter] = [
+        Rooms(house.create, house.membership, limits, facts.default_room_version),
+        Send(house.send),
+        State(house.state, house.send),
+        History(house.history),
+        Ephemeral(house.typing, house.receipts),
+        Sync(house.sync, accounts.filters),
+        PushRules(house.push_rules),
+    ]
     return routes_of(chapters, Door(accounts.sessions, limits))
 
 

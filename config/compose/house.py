@@ -9,6 +9,7 @@ from homeserver.ports import Clock, Randomness
 from homeserver.services.messaging.receipts import Receipts
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push.rule_book import RuleBook
+from homeserver.services.push.rules import PushRules
 from homeserver.services.push.slots import Slots
 from homeserver.services.rooms.append import Append
 from homeserver.services.rooms.create import Create
@@ -37,6 +38,7 @@ class House:
     receipts: Receipts
     typing: Typing
     sync: Sync
+    push_rules: PushRules
     rule_book: RuleBook
     slots: Slots
     writer: Writer
@@ -74,6 +76,7 @@ def build_house(
             clock,
             streams.epoch,
         ),
+        push_rules=PushRules(database, rule_book),
         rule_book=rule_book,
         slots=slots,
         writer=writer,

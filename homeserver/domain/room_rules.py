@@ -26,7 +26,7 @@ def rules_by_room(ruleset: RuleSet) -> tuple[RuleSet, Mapping[str, RuleSet]]:
     """Rules that decide in every room as `ruleset` does in a room of which no rule speaks; and by room of which some
     rule speaks, rules that decide in every room as `ruleset` does there.
 
-    Rules that are off fall away. Rooms of which the same is said have the same value, so that 2,000 muted rooms are one.
+    Rules that are off fall away. Rooms of which the same is said share a value: 2,000 muted rooms have one.
     """
     common, single = _split(ruleset)
     by_pattern: dict[str, RuleSet] = {}

@@ -8,12 +8,10 @@ https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from homeserver.domain.errors import Forbidden, NotFound
 from homeserver.domain.event import StateKey
 from homeserver.domain.visibility import can_see
-from homeserver.storage.events import EventRow
+from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.memberships import MembershipRow
 from homeserver.storage.rooms import RoomRow
 from homeserver.storage.store import Store
@@ -35,16 +33,17 @@ class ReadableRoom:
 
 
 def readable_room(store: Store, user_id: str, room_id: str) -> ReadableRoom:
-    """Raises Forbidden if the user was never in the room and it is not open to the world."""
+    """Raises Forbidden if the user was never in the room, or has forgotten it, and it is not open to the world."""
     row = store.rooms.find(room_id)
     membership = None if row is None else store.memberships.find(user_id, row.number)
     if row is not None and membership is not None:
         if membership.membership == "join":
             return ReadableRoom(row, membership, None)
-        if membership.membership in ("leave", "ban") and _was_joined(store, row, membership):
-            if row.number in store.memberships.list_forgotten(user_id):
-                raise Forbidden("You have forgotten this room")
-            return ReadableRoom(row, membership, membership.position)
+        if membership.membership in ("leave", "ban"):
+            stay = _last_stay(store, row.number, user_id)
+            if stay is not None and row.number not in store.memberships.list_forgotten(user_id):
+                # Not the membership's position: whoever is banned after leaving learns nothing from that.
+                return ReadableRoom(row, membership, stay[1] or membership.position)
     if row is not None and _is_world_readable(store, row):
         return ReadableRoom(row, membership, None)
     raise Forbidden("You are not in this room")
@@ -76,11 +75,11 @@ def visible_events(
     since = room.membership.position if room.is_joined and room.membership is not None else None
     if since is not None and room.row.open_history and all((row.anchor or 0) > since for row in rows):
         return [(row, "join") for row in rows]
-    return _by_state(store, room, user_id, rows, since)
+    return _by_state(store, room, user_id, rows)
 
 
 def _by_state(
-    store: Store, room: ReadableRoom, user_id: str, rows: Sequence[EventRow], since: int | None
+    store: Store, room: ReadableRoom, user_id: str, rows: Sequence[EventRow]
 ) -> list[tuple[EventRow, str | None]]:
     """As `visible_events`, by the state before each event."""
     own: StateKey = ("m.room.member", user_id)
@@ -94,7 +93,8 @@ def _by_state(
         )
     asked = {number for pair in numbers.values() for number in pair if number is not None}
     contents = {number: _content(row.client) for number, row in store.events.list_by_numbers(asked).items()}
-    last_join = since if since is not None else _last_join(store, room.row.number, keys.get(own))
+    stay = None if room.is_joined else _last_stay(store, room.row.number, user_id)
+    last_join = 0 if stay is None else stay[0]
     seen: list[tuple[EventRow, str | None]] = []
     for row in rows:
         visibility_event, own_event = numbers.get(row.state_before or 0, (None, None))
@@ -104,7 +104,9 @@ def _by_state(
         if can_see(
             visibility,
             membership,
-            last_join is not None and last_join > (row.anchor or 0),
+            # Whoever is inside now, and was not in the state before an event, joined after it: an event may also
+            # come late, and stand behind the join that it does not know of.
+            room.is_joined or last_join > (row.anchor or 0),
             visibility_after=after.get("history_visibility") if row.type == VISIBILITY[0] else None,
             membership_after=after.get("membership") if (row.type, row.state_key) == own else None,
         ):
@@ -114,7 +116,7 @@ def _by_state(
 
 
 def _content(client: str) -> dict[str, str]:
-    content: dict[str, str] = orjson.loads(f"{{{client}}}")["content"]
+    content: dict[str, str] = parse_members(client)["content"]
     return content
 
 
@@ -123,14 +125,11 @@ def _text(contents: dict[int, dict[str, str]], number: int | None, member: str) 
     return value if isinstance(value, str) else None
 
 
-def _last_join(store: Store, room: int, key: int | None) -> int | None:
-    """When the user last became joined, of somebody who no longer is."""
-    return None if key is None else store.memberships.find_last_join(room, key)
-
-
-def _was_joined(store: Store, row: RoomRow, membership: MembershipRow) -> bool:
-    keys = store.state.number_keys([("m.room.member", membership.user_id)])
-    return _last_join(store, row.number, keys.get(("m.room.member", membership.user_id))) is not None
+def _last_stay(store: Store, room: int, user_id: str) -> tuple[int, int | None] | None:
+    """When the user last became joined, and when that ended."""
+    own: StateKey = ("m.room.member", user_id)
+    keys = store.state.number_keys([own])
+    return store.memberships.find_last_stay(room, keys[own]) if own in keys else None
 
 
 def _is_world_readable(store: Store, row: RoomRow) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from homeserver.storage.events import EventRow
+from homeserver.domain.canonical import canonical_json
+from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.store import Store
 
 
@@ -40,7 +41,7 @@ class ClientForm:
         if row.txn_id is not None and row.device_id == self._device_id and row.sender == self._user_id:
             unsigned.append(f'"transaction_id":{quote(row.txn_id)}')
         if row.replaced_id is not None and row.replaced_client is not None:
-            content = orjson.loads(f"{{{row.replaced_client}}}")["content"]
+            content = parse_members(row.replaced_client)["content"]
             unsigned.append(replaced_members(row.replaced_id, content))
         redaction = None if row.redacted_by is None else self._redactions.get(row.redacted_by)
         if redaction is not None:
@@ -56,7 +57,7 @@ def join_event(client: str, event_id: str, unsigned: str, room_id: str | None) -
 
 def replaced_members(event_id: str, content: Mapping[str, Any]) -> str:
     """The members of `unsigned` that tell what a state event took the place of, as JSON without braces."""
-    return orjson.dumps({"prev_content": content, "replaces_state": event_id})[1:-1].decode()
+    return _json({"prev_content": content, "replaces_state": event_id})[1:-1]
 
 
 def with_redacts(client: str) -> str:
@@ -64,18 +65,21 @@ def with_redacts(client: str) -> str:
 
     "for backwards-compatibility, servers should add a top-level redacts property" and the other way round.
     """
-    event: dict[str, Any] = orjson.loads(f"{{{client}}}")
+    event = parse_members(client)
     content = event["content"]
     target = event.get("redacts", content.get("redacts"))
     if isinstance(target, str):
         event["redacts"] = target
         event["content"] = {**content, "redacts": target}
-    return orjson.dumps(event)[1:-1].decode()
+    return _json(event)[1:-1]
 
 
 def stripped(client: str) -> str:
     """Stripped state: sender, type, state_key and content only."""
-    event = orjson.loads(f"{{{client}}}")
-    return orjson.dumps(
-        {key: event[key] for key in ("content", "sender", "state_key", "type") if key in event}
-    ).decode()
+    event = parse_members(client)
+    return _json({key: event[key] for key in ("content", "sender", "state_key", "type") if key in event})
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """Of values that canonical JSON can hold: orjson writes no integers beyond 64 bits."""
+    return canonical_json(value, checked=True).decode()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from homeserver.domain.filters import EventFilter
-from homeserver.storage.events import EventRow
+from homeserver.storage.events import EventRow, parse_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def wanted_events(rows: Iterable[EventRow], viewer: Viewer, room_id: str) -> Ite
 
 
 def _content(row: EventRow) -> Mapping[str, object]:
-    content: dict[str, object] = orjson.loads(f"{{{row.client}}}")["content"]
+    content: dict[str, object] = parse_members(row.client)["content"]
     return content
 
 

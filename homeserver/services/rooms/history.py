@@ -54,7 +54,8 @@ class History:
                 begin = min(start, Place(room.left_at))
             if request.start is None and request.backwards:
                 begin = Place(room.row.last_anchor if room.left_at is None else room.left_at)
-            seen, end = self._walk(store, room, user_id, request, begin, stop)
+            last = stop if room.left_at is None or request.backwards else min(stop, Place(room.left_at))
+            seen, end = self._walk(store, room, user_id, request, begin, last)
             form = ClientForm(user_id, device_id, self._clock.now_ms())
             form.prepare(store, [row for row, _ in seen])
             parts = [f'"chunk":[{self._events(form, seen, request.room_id)}]', f'"start":"{write_place(begin)}"']
@@ -135,9 +136,12 @@ class History:
         viewer = Viewer(user_id, ignored, request.filter)
         limit = min(request.limit, MAX_LIMIT)
         seen: Seen = []
+        if limit <= 0:
+            return seen, start
         place, looked_at = start, 0
         while True:
-            count = limit - len(seen) + 1 if request.filter.is_everything and not ignored else 250
+            # Mostly all events are wanted and visible: then one more than the page holds is enough.
+            count = limit + 1 if looked_at == 0 and request.filter.is_everything and not ignored else 250
             if request.backwards:
                 rows = store.history.page_backwards(room.row.number, place, stop, count)
             else:

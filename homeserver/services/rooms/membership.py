@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound
@@ -117,7 +118,9 @@ class Membership:
     async def profile_changed(self, user_id: str) -> None:
         """Brings the user's name and avatar into the rooms that the user is joined to, one transaction each."""
         for room_id in await self.joined_rooms(user_id):
-            await self._renew(user_id, room_id)
+            # With a join rule that nobody knows, not even members may say again that they are joined.
+            with suppress(Forbidden):
+                await self._renew(user_id, room_id)
 
     async def resolve(self, room_id_or_alias: str) -> str:
         """A room id, looked up if an alias was given. Raises NotFound."""
@@ -161,7 +164,7 @@ class Membership:
             standing = room.membership(user_id)
             if only_if is not None and standing not in only_if:
                 raise Forbidden(f"The user's membership of the room is {standing or 'none'}")
-            if standing == membership == "ban":
+            if standing == membership == "ban" and room.power.of_user(sender) >= room.power.for_action("ban"):
                 return
             self._put(room, sender, user_id, {"membership": membership}, reason)
 

@@ -18,10 +18,10 @@ MAX_ROUNDS = 500
 
 
 def merge_groups(room: LockedRoom, groups: Sequence[int]) -> int:
-    """The group of the state that these groups resolve to."""
+    """The group of the state that these groups resolve to; of none of them, the empty one."""
     distinct = sorted(set(groups))
-    if len(distinct) == 1:
-        return distinct[0]
+    if len(distinct) < 2:
+        return distinct[0] if distinct else 0
     state = room.store.state
     known = state.find_merge(distinct)
     if known is not None:

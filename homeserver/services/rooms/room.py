@@ -120,6 +120,12 @@ class LockedRoom:
         self._events[stored.number] = stored
         self.store.events.remember(stored)
 
+    def drop_event(self, number: int) -> None:
+        """Its content was taken away: what is remembered of it is old, also of the power levels if it set them."""
+        self._events.pop(number, None)
+        self._power = self._head.power = None
+        self.store.after_commit.append(lambda: self.store.events.forget(number))
+
     def events(self, numbers: Iterable[int]) -> dict[int, StoredEvent]:
         """Events by number, loaded as far as they are not here."""
         wanted = list(numbers)

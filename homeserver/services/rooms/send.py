@@ -7,10 +7,12 @@ https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 from collections.abc import Mapping
 from typing import Any
 
+from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import BadRequest, Forbidden
 from homeserver.domain.identifiers import fits
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.append import Sent
+from homeserver.services.rooms.local_rules import check_message, check_state
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
 from homeserver.storage.store import Store
@@ -25,7 +27,8 @@ class Send:
         self, sender: str, device_id: str, room_id: str, type: str, txn_id: str, content: Mapping[str, Any]
     ) -> str:
         """The id of the event that this device sent with `txn_id`, now or before."""
-        if type == "m.room.redaction" and isinstance(content.get("redacts"), str):
+        check_message(type, content)
+        if type == "m.room.redaction":
             reason = {key: value for key, value in content.items() if key != "redacts"}
             return await self.redaction(sender, device_id, room_id, content["redacts"], txn_id, reason)
         _check_names(type)
@@ -52,8 +55,9 @@ class Send:
             room = self._writer.open(store, room_id)
             _check_joined(room, sender)
             standing = room.lookup((type, state_key))
-            if standing is not None and standing.sender == sender and dict(standing.content) == content:
+            if standing is not None and standing.sender == sender and _are_same(standing.content, content):
                 return standing.event_id
+            check_state(room, type, state_key, content)
             event_id = self._writer.put(room, sender=sender, type=type, content=content, state_key=state_key)
             room.save()
             return event_id
@@ -61,9 +65,17 @@ class Send:
         return await self._database.write(work, room=room_id)
 
     async def redaction(
-        self, sender: str, device_id: str, room_id: str, target: str, txn_id: str, content: Mapping[str, Any]
+        self,
+        sender: str,
+        device_id: str,
+        room_id: str,
+        target: str,
+        txn_id: str,
+        content: Mapping[str, Any],
+        *,
+        own_only: bool = False,
     ) -> str:
-        """The id of the redaction of `target`."""
+        """The id of the redaction of `target`. `own_only`: the sender is suspended, and may take back own words."""
         type = "m.room.redaction"
 
         def work(store: Store) -> str:
@@ -72,7 +84,7 @@ class Send:
                 return known
             room = self._writer.open_row(store, row)
             _check_joined(room, sender)
-            self._check_redaction(store, room, sender, target)
+            self._check_redaction(store, room, sender, target, own_only)
             event_id = self._writer.put(
                 room, sender=sender, type=type, content=content, redacts=target, sent=Sent(device_id, txn_id)
             )
@@ -82,15 +94,24 @@ class Send:
         return await self._database.write(work, room=room_id)
 
     @staticmethod
-    def _check_redaction(store: Store, room: LockedRoom, sender: str, target: str) -> None:
+    def _check_redaction(store: Store, room: LockedRoom, sender: str, target: str, own_only: bool) -> None:
         """Newer room versions accept any redaction and may not apply it; a local user is told so at once."""
         event = store.events.find(target)
-        if event is None or event.room != room.row.number:
+        if event is not None and event.room != room.row.number:
+            raise BadRequest("That event is in another room")
+        if own_only and (event is None or event.sender != sender):
+            raise Forbidden("You cannot redact the events of others while suspended", "M_USER_SUSPENDED")
+        if event is None:
             return
         if event.type == "m.room.create":
             raise Forbidden("The create event cannot be redacted")
         if event.sender != sender and room.power.of_user(sender) < room.power.for_action("redact"):
             raise Forbidden("You may not redact the events of others in this room")
+
+
+def _are_same(content: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """As JSON, where 1 is not true."""
+    return content == other and canonical_json(content) == canonical_json(other)
 
 
 def _check_names(type: str, state_key: str = "") -> None:

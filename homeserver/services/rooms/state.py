@@ -8,13 +8,14 @@ from typing import Any
 
 import orjson
 
+from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom, readable_room
 from homeserver.services.client_form import ClientForm, quote
 from homeserver.services.persistence import Persistence
 from homeserver.services.tokens import parse_place
-from homeserver.storage.events import EventRow
+from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.store import Store
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
@@ -50,7 +51,7 @@ class RoomState:
                 form = ClientForm(user_id, None, self._clock.now_ms())
                 form.prepare(store, [row])
                 return form.event(row, None, quote(room_id)).encode()
-            return orjson.dumps(orjson.loads(f"{{{row.client}}}")["content"])
+            return canonical_json(parse_members(row.client)["content"], checked=True)
 
         return await self._database.read(work)
 
@@ -86,7 +87,7 @@ class RoomState:
                 raise Forbidden("You are not in this room")
             joined: dict[str, dict[str, Any]] = {}
             for row in store.memberships.list_member_events(room.row.number, ("join",)):
-                content = orjson.loads(f"{{{row.client}}}")["content"]
+                content = parse_members(row.client)["content"]
                 joined[row.state_key or ""] = {
                     name: content[member]
                     for name, member in (("display_name", "displayname"), ("avatar_url", "avatar_url"))
@@ -132,7 +133,7 @@ def _is_member(row: EventRow) -> bool:
 
 
 def _membership(row: EventRow) -> str:
-    return str(orjson.loads(f"{{{row.client}}}")["content"].get("membership"))
+    return str(parse_members(row.client)["content"].get("membership"))
 
 
 def _fits(membership: str, wanted: str | None, unwanted: str | None) -> bool:

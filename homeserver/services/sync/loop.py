@@ -60,7 +60,7 @@ class Sync:
         since = request.since
         if since is not None and (since.epoch != self._epoch or since.position > self._publisher.current()):
             since = None
-        state_key = "state_after" if request.use_state_after else "state"
+        state_key = request.state_after_key if request.use_state_after else "state"
         if since is None or request.full_state:
             upto = self._publisher.current()
             after = None if since is None else since.position

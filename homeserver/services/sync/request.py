@@ -8,7 +8,8 @@ from homeserver.services.tokens import SyncToken
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """`since` is None for a first sync. `timeout` is in seconds."""
+    """`since` is None for a first sync. `timeout` is in seconds. `state_after_key` is how the answer calls the state if
+    `use_state_after`."""
 
     user_id: str
     device_id: str
@@ -17,6 +18,7 @@ class SyncRequest:
     filter: SyncFilter
     full_state: bool = False
     use_state_after: bool = False
+    state_after_key: str = "state_after"
 
     @property
     def lazy_members(self) -> bool:

@@ -23,6 +23,7 @@ def apply(room: LockedRoom, appended: Appended) -> None:
         return
     client, wire = split(redact(room.version, event.pdu))
     room.store.events.redact(target.number, redaction.event_id, client, wire)
+    room.drop_event(target.number)
     appended.redacted = (target.event_id, client)
     if target.anchor is not None:
         room.store.counts.discount(room.row.number, target.anchor)

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-import orjson
-
+from homeserver.storage.events import parse_members
 from homeserver.storage.memberships import MembershipRow
 from homeserver.storage.store import Store
 
@@ -82,5 +81,5 @@ def _memberships_at(store: Store, key: int, position: int) -> dict[int, str]:
 
 
 def _membership(client: str) -> str:
-    membership = orjson.loads(f"{{{client}}}")["content"].get("membership")
+    membership = parse_members(client)["content"].get("membership")
     return membership if isinstance(membership, str) else "leave"

@@ -7,12 +7,10 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import orjson
-
 from homeserver.domain.filters import EventFilter
 from homeserver.services.access import ReadableRoom
 from homeserver.services.sync.sections.timeline import Timeline
-from homeserver.storage.events import EventRow
+from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.store import Store
 
 
@@ -68,7 +66,7 @@ def select_state(
     for row in rows:
         if members is not None and row.type == "m.room.member" and row.state_key not in members:
             continue
-        content = {} if everything else orjson.loads(f"{{{row.client}}}")["content"]
+        content = {} if everything else parse_members(row.client)["content"]
         if everything or wanted.filter.matches(row.type, row.sender, room_id, content):
             chosen.append(row)
     return chosen

@@ -1,0 +1,79 @@
+"""GET /sync: what is new for a device, as soon as there is anything.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+"""
+
+from collections import OrderedDict
+
+import orjson
+
+from clients.authentication import Door, Result
+from clients.endpoints.parameters import json_parameter
+from homeserver.domain.errors import BadRequest, NotFound
+from homeserver.domain.filters import SyncFilter, parse_sync_filter
+from homeserver.http.answers import Answer
+from homeserver.http.request import Request
+from homeserver.http.routing import Route
+from homeserver.services.accounts.filters import Filters
+from homeserver.services.accounts.requester import Requester
+from homeserver.services.sync import loop
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.tokens import parse_sync_token
+
+MAX_TIMEOUT_MS = 300_000
+PRESENCES = ("offline", "online", "unavailable")
+# COMPAT: what clients asked for before version 1.16 of the spec, with a name of its own in the answer.
+UNSTABLE_STATE_AFTER = "org.matrix.msc4222.use_state_after"
+UNSTABLE_STATE_KEY = "org.matrix.msc4222.state_after"
+
+EVERYTHING = SyncFilter()
+# Filters that were read lately, each a few kilobytes.
+MAX_FILTERS = 5_000
+
+
+class Sync:
+    def __init__(self, sync: loop.Sync, filters: Filters) -> None:
+        self._sync = sync
+        self._filters = filters
+        # By user and id. An id never changes its meaning, so nothing here is ever wrong.
+        self._known: OrderedDict[tuple[str, str], SyncFilter] = OrderedDict()
+
+    def routes(self, door: Door) -> list[Route]:
+        return [door.user("GET", "/_matrix/client/v3/sync", self.sync)]
+
+    async def sync(self, request: Request, requester: Requester) -> Result:
+        since = request.text("since")
+        request.choice("set_presence", PRESENCES, None)
+        unstable = request.boolean(UNSTABLE_STATE_AFTER, False)
+        stable = request.boolean("use_state_after", False)
+        wanted = SyncRequest(
+            user_id=requester.user_id,
+            device_id=requester.device_id,
+            since=None if since is None else parse_sync_token(since),
+            timeout=request.integer("timeout", 0, maximum=MAX_TIMEOUT_MS) / 1000,
+            filter=await self._filter(request, requester.user_id),
+            full_state=request.boolean("full_state", False),
+            use_state_after=stable or unstable,
+            state_after_key="state_after" if stable or not unstable else UNSTABLE_STATE_KEY,
+        )
+        return Answer(body=await self._sync(wanted))
+
+    async def _filter(self, request: Request, user_id: str) -> SyncFilter:
+        """Inline or by its id: "whether the first character is a { open brace"."""
+        asked = request.text("filter")
+        if asked is None:
+            return EVERYTHING
+        if asked.startswith("{"):
+            return parse_sync_filter(json_parameter(request, "filter"))
+        known = self._known.get((user_id, asked))
+        if known is None:
+            try:
+                known = parse_sync_filter(orjson.loads(await self._filters.get(user_id, asked)))
+            except NotFound as error:
+                raise BadRequest("There is no such filter") from error
+            self._known[user_id, asked] = known
+            if len(self._known) > MAX_FILTERS:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end((user_id, asked))
+        return known
