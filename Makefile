@@ -1,0 +1,35 @@
+# The commands of this checkout. `make run` and `make test` need nothing before them.
+# FLAGS go to the command: make run FLAGS='--listen 127.0.0.1:8080', make test FLAGS='tests/domain -x'
+
+FLAGS ?=
+
+.PHONY: help run test check coverage bench differential
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' Makefile
+
+run: .venv/.installed  ## start the server, with a PostgreSQL of its own, on ./parley-data
+	@exec .venv/bin/parley run $(FLAGS)
+
+test: .venv/.installed-dev  ## every test that always gives the same answer, with the servers that it needs
+	@scripts/test $(FLAGS)
+
+check: .venv/.installed-dev  ## lint, format, types, imports
+	@scripts/check
+
+coverage: .venv/.installed-dev  ## what the last `make test` did not run
+	@scripts/coverage
+
+bench: .venv/.installed-dev  ## CPU and latency beside Synapse (docs/reference/performance.md)
+	@scripts/synapse-venv
+	@.venv/bin/python -m tests.benchmarks $(FLAGS)
+
+differential: .venv/.installed-dev  ## the pure functions beside Synapse's, 10,000 cases for each room version
+	@scripts/synapse-venv
+	@.venv/bin/python -m tests.differential --cases 10000 $(FLAGS)
+
+.venv/.installed: pyproject.toml
+	@scripts/install
+
+.venv/.installed-dev: pyproject.toml
+	@scripts/install dev
