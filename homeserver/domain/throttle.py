@@ -52,12 +52,18 @@ class Throttle:
             raise ValueError(f"a cost of {cost} never fits a burst of {self.burst}")
         wait = self.wait_ms(state, now_ms, cost)
         if wait:
-            return Taken(state, False, wait)
+            return Taken(self.believable(state, now_ms), False, wait)
         return Taken(self._full_at(state, now_ms * _NS_PER_MS) + cost * self._interval, True, 0)
 
+    def believable(self, state: State, now_ms: int) -> State:
+        """The bucket as it may be at this time: to be kept instead of `state`.
+
+        An empty bucket is full after `capacity`. A later instant means that the clock was set back: nobody shall be
+        locked out for as long as the clock jumped.
+        """
+        return None if state is None else min(state, now_ms * _NS_PER_MS + self._capacity)
+
     def _full_at(self, state: State, now: int) -> int:
-        # An empty bucket is full after `capacity`. A later instant means that the clock was set back: nobody
-        # shall be locked out for as long as the clock jumped.
         return now if state is None else min(max(state, now), now + self._capacity)
 
 
@@ -82,7 +88,10 @@ class Throttles:
 
     def wait_ms(self, key: Hashable, throttle: Throttle, now_ms: int, cost: int = 1) -> int:
         """How long `key` has to wait; takes nothing."""
-        return throttle.wait_ms(self._states.get(key), now_ms, cost)
+        state = throttle.believable(self._states.get(key), now_ms)
+        if state is not None:
+            self._states[key] = state
+        return throttle.wait_ms(state, now_ms, cost)
 
     def take(self, key: Hashable, throttle: Throttle, now_ms: int, cost: int = 1) -> Taken:
         """Take from the bucket of `key`; a key is always used with the same throttle."""

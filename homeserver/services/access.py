@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from homeserver.domain.errors import Forbidden, NotFound
@@ -59,12 +60,13 @@ def joined_room(store: Store, user_id: str, room_id: str) -> RoomRow:
 
 
 def readable_event(store: Store, user_id: str, room_id: str, event_id: str) -> tuple[ReadableRoom, EventRow]:
-    """Raises NotFound if there is no such event that the user may see."""
-    room = readable_room(store, user_id, room_id)
+    """Raises NotFound: "The event was not found or you do not have permission to read this event"."""
     event = store.events.find(event_id)
-    if event is None or event.room != room.row.number or not visible_events(store, room, user_id, [event]):
-        raise NotFound(f"No event {event_id} is known in this room")
-    return room, event
+    with suppress(Forbidden):
+        room = readable_room(store, user_id, room_id)
+        if event is not None and event.room == room.row.number and visible_events(store, room, user_id, [event]):
+            return room, event
+    raise NotFound("You know of no such event in this room")
 
 
 def visible_events(
@@ -94,7 +96,7 @@ def _by_state(
     asked = {number for pair in numbers.values() for number in pair if number is not None}
     contents = {number: _content(row.client) for number, row in store.events.list_by_numbers(asked).items()}
     stay = None if room.is_joined else _last_stay(store, room.row.number, user_id)
-    last_join = 0 if stay is None else stay[0]
+    left = 0 if stay is None else stay[1] or 0
     seen: list[tuple[EventRow, str | None]] = []
     for row in rows:
         visibility_event, own_event = numbers.get(row.state_before or 0, (None, None))
@@ -104,9 +106,9 @@ def _by_state(
         if can_see(
             visibility,
             membership,
-            # Whoever is inside now, and was not in the state before an event, joined after it: an event may also
-            # come late, and stand behind the join that it does not know of.
-            room.is_joined or last_join > (row.anchor or 0),
+            # Whoever was inside when an event came, or later, and is not in the state before it, joined after it: the
+            # event may have come late, and stand behind the join that it does not know of.
+            room.is_joined or left > (row.anchor or 0),
             visibility_after=after.get("history_visibility") if row.type == VISIBILITY[0] else None,
             membership_after=after.get("membership") if (row.type, row.state_key) == own else None,
         ):

@@ -66,12 +66,18 @@ def with_redacts(client: str) -> str:
     "for backwards-compatibility, servers should add a top-level redacts property" and the other way round.
     """
     event = parse_members(client)
-    content = event["content"]
-    target = event.get("redacts", content.get("redacts"))
-    if isinstance(target, str):
+    target = redaction_target(client)
+    if target is not None:
         event["redacts"] = target
-        event["content"] = {**content, "redacts": target}
+        event["content"] = {**event["content"], "redacts": target}
     return _json(event)[1:-1]
+
+
+def redaction_target(client: str) -> str | None:
+    """The id of the event that a redaction is about, wherever its room version has it."""
+    event = parse_members(client)
+    target = event.get("redacts", event["content"].get("redacts"))
+    return target if isinstance(target, str) else None
 
 
 def stripped(client: str) -> str:

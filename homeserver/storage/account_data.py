@@ -22,6 +22,12 @@ CHANGED = Statement(
     "SELECT room, type, content FROM account_data WHERE user_id = $1 AND position > $2 AND position <= $3"
     " ORDER BY room, position",
 )
+OF_ROOMS = Statement(
+    "list_account_data_of_rooms",
+    "text, bigint[], bigint",
+    "SELECT room, type, content FROM account_data WHERE user_id = $1 AND room = ANY($2) AND position <= $3"
+    " ORDER BY room, position",
+)
 
 
 class AccountData:
@@ -40,6 +46,14 @@ class AccountData:
     def list_changed(self, user_id: str, after: int, upto: int) -> list[tuple[int, str, str | None]]:
         """(room, type, content) of what was set with after < position <= upto."""
         return [(room, type, content) for room, type, content in self._transaction.fetch(CHANGED, user_id, after, upto)]
+
+    def list_of_rooms(self, user_id: str, rooms: list[int], upto: int) -> dict[int, list[tuple[str, str | None]]]:
+        """By room: (type, content) of all that was set up to a position."""
+        found: dict[int, list[tuple[str, str | None]]] = {room: [] for room in rooms}
+        if rooms:
+            for room, type, content in self._transaction.fetch(OF_ROOMS, user_id, rooms, upto):
+                found[room].append((type, content))
+        return found
 
     def count(self, user_id: str) -> int:
         """How many entries a user has, deleted ones included."""

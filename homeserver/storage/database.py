@@ -42,6 +42,9 @@ PRUNE_LIMIT = 5_000
 BEGIN_WRITE = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 BEGIN_READ = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 RETRIED = (pg.SerializationFailure, pg.DeadlockDetected)
+# The database is there and cannot do it: no room on the disk, no memory, or it would take too long. OSError: the file
+# of positions has no room. To try again at once would only hold up others.
+REFUSED = (pg.DiskFull, pg.OutOfMemory, pg.QueryCanceled, pg.LockNotAvailable, OSError)
 # A connection over a network that is gone is noticed within a minute. A Unix socket needs none of this.
 KEEPALIVE = {
     "keepalives_idle": 20,
@@ -94,8 +97,9 @@ class _Outcome:
 class Pool:
     """Threads that keep a connection each. A broken connection is replaced at its next use."""
 
-    def __init__(self, name: str, size: int, engine: Engine) -> None:
+    def __init__(self, name: str, size: int, engine: Engine, away_seconds: float) -> None:
         self._engine = engine
+        self._away_seconds = away_seconds
         self._local = threading.local()
         self._sessions: list[Session] = []
         # Since when the database has taken no connection, and when it was last tried in vain.
@@ -110,10 +114,11 @@ class Pool:
                 session = Session(self._engine.connect())
             except DBAPIError:
                 now = time.monotonic()
-                if now - self._tried_in_vain > AWAY_SECONDS:
+                if now - self._tried_in_vain > self._away_seconds:
                     self._away_since = now
                 self._tried_in_vain = now
                 raise
+            self._away_since = self._tried_in_vain = 0.0
             self._local.session = session
             self._sessions.append(session)
         return session
@@ -121,7 +126,7 @@ class Pool:
     @property
     def is_away(self) -> bool:
         """The database has not been there for so long that nobody should wait for it any more."""
-        return self._tried_in_vain - self._away_since > AWAY_SECONDS
+        return self._tried_in_vain - self._away_since > self._away_seconds
 
     def discard(self) -> None:
         """The calling thread's connection is of no use any more."""
@@ -154,15 +159,16 @@ class Database:
         write_threads: int = 4,
         read_threads: int = 3,
         long_read_threads: int = 2,
+        away_seconds: float = AWAY_SECONDS,
     ) -> None:
         self._engine = engine
         self._positions = positions
         self._numbers = numbers
         self._publisher = publisher
         self._caches = caches
-        self._writers = Pool("write", write_threads, engine)
-        self._readers = Pool("read", read_threads, engine)
-        self._long_readers = Pool("long-read", long_read_threads, engine)
+        self._writers = Pool("write", write_threads, engine, away_seconds)
+        self._readers = Pool("read", read_threads, engine, away_seconds)
+        self._long_readers = Pool("long-read", long_read_threads, engine, away_seconds)
         self._rooms: dict[str, _RoomLock] = {}
         self._closing = threading.Event()
         self._under_way: set[asyncio.Future[_Outcome]] = set()
@@ -276,9 +282,10 @@ class Database:
                 STATEMENTS.inc(transaction.statements)
                 return result
             except BaseException as error:  # the edge of one transaction: whatever happened, it is ended
-                if not self._abandon(pool, transaction, error):
+                again = self._abandon(pool, transaction, error)
+                if not again and not isinstance(_origin(error), REFUSED):
                     raise
-                if not patience.lasts(connected=session is not None):
+                if not again or not patience.lasts(error, connected=session is not None):
                     raise _gave_up(error) from error
 
     def _write(self, work: Callable[[Store], Any]) -> _Outcome:
@@ -310,19 +317,19 @@ class Database:
                         return outcome
                 if store is not None:
                     outcome.positions += store.positions
-                if again and patience.lasts(connected=session is not None):
+                if again and patience.lasts(error, connected=session is not None):
                     _retried.inc()
                     continue
-                outcome.error = _gave_up(error) if again else error
+                outcome.error = _gave_up(error) if again or isinstance(_origin(error), REFUSED) else error
                 _failed.inc()
                 return outcome
 
     def _abandon(self, pool: Pool, transaction: Transaction | None, error: BaseException) -> bool:
         """Leaves the connection clean, or drops it. True if the work may be tried again."""
         origin = _origin(error)
-        broken = isinstance(origin, psycopg2.OperationalError | psycopg2.InterfaceError) and not isinstance(
-            origin, pg.QueryCanceled | pg.LockNotAvailable | RETRIED[0] | RETRIED[1]
-        )
+        # A connection that may not write leads to the wrong server, or was made while nobody might: another is tried.
+        lost = (psycopg2.OperationalError, psycopg2.InterfaceError, pg.ReadOnlySqlTransaction)
+        broken = isinstance(origin, lost) and not isinstance(origin, REFUSED + RETRIED)
         if not broken and transaction is not None:
             try:
                 transaction.roll_back()
@@ -334,6 +341,7 @@ class Database:
 
     def _was_committed(self, trace: str, backend: int) -> bool:
         """After a COMMIT without an answer: did it happen? Asked once nobody can commit it any more."""
+        told = False
         while not self._closing.is_set():
             try:
                 with self._engine.connect() as connection:
@@ -347,7 +355,9 @@ class Database:
                     if gone:
                         return connection.exec_driver_sql(trace).first() is not None
             except DBAPIError as away:
-                logger.warning("cannot ask yet whether a write was committed: %s", away.orig)
+                if not told:
+                    logger.warning("cannot ask yet whether a write was committed: %s", str(away.orig).strip())
+                told = True
             self._closing.wait(0.1)
         raise Unavailable("The server stops, and the database does not answer")
 
@@ -368,19 +378,21 @@ class _Patience:
         self._closing = closing
         self._tries = 0
         self._attempts = 0
+        self._read_only = 0
 
-    def lasts(self, *, connected: bool) -> bool:
+    def lasts(self, error: BaseException, *, connected: bool) -> bool:
         """After a failure: False if it was the last one. Else it is time to try again, once this returns."""
         self._tries += 1
         self._attempts += connected
-        if self._attempts == ATTEMPTS or (self._pool.is_away and not connected):
+        self._read_only += isinstance(_origin(error), pg.ReadOnlySqlTransaction)
+        if self._attempts == ATTEMPTS or self._read_only == 2 or (self._pool.is_away and not connected):
             return False
-        return not self._closing.wait(min(0.05 * (self._tries - 1), 0.5))
+        return not self._closing.wait(min(0.02 * self._tries, 0.5))
 
 
 def _gave_up(error: BaseException) -> Unavailable:
     """What the caller is told of a database that was away or too busy all the time."""
-    logger.error("gave up on the database: %s", _origin(error))
+    logger.error("gave up on the database: %s", str(_origin(error)).strip())
     return Unavailable("The database does not answer at the moment. Try again later")
 
 

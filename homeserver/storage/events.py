@@ -4,13 +4,14 @@ A PDU is stored in two parts, so that answers to clients are made by joining str
 holds the members that clients see, `wire` the others, both as JSON without the outer braces.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from homeserver.domain.canonical import canonical_json
+from homeserver.domain.canonical import canonical_json, parse_json
 from homeserver.domain.errors import NotFound
 from homeserver.domain.event import Event, read_event
 from homeserver.domain.versions import EventIdFormat, RoomVersion
@@ -18,6 +19,7 @@ from homeserver.storage.caches import ByteCache
 from homeserver.storage.transaction import Row, Statement, Transaction
 
 OTHER_MEMBERS = ("unsigned", "event_id", "room_id")
+MANY_DIGITS = re.compile("[0-9]{19}")
 CLIENT_MEMBERS = ("content", "origin_server_ts", "redacts", "sender", "state_key", "type")
 
 COLUMNS = (
@@ -155,12 +157,24 @@ def split(pdu: Mapping[str, Any]) -> tuple[str, str]:
 
 def join(version: RoomVersion, room_id: str, event_id: str, client: str, wire: str) -> Event:
     """The event of `split`'s parts."""
-    pdu: dict[str, Any] = orjson.loads(f"{{{client},{wire}}}")
+    pdu = parse_members(f"{client},{wire}")
     if not version.room_id_is_create_hash or pdu["type"] != "m.room.create":
         pdu["room_id"] = room_id
     if version.event_ids is EventIdFormat.CHOSEN:
         pdu["event_id"] = event_id
     return read_event(version, event_id, pdu, room_id)
+
+
+def parse_members(text: str) -> dict[str, Any]:
+    """The object of `client`, or of another of `split`'s parts."""
+    whole = f"{{{text}}}"
+    members: dict[str, Any]
+    if MANY_DIGITS.search(whole):
+        # An old room may hold integers beyond 64 bits: orjson makes floats of them, or fails.
+        members = parse_json(whole.encode(), strict=False)
+    else:
+        members = orjson.loads(whole)
+    return members
 
 
 def weigh(stored: StoredEvent) -> int:
@@ -209,6 +223,12 @@ class Events:
         wanted = list(event_ids)
         return {row[1]: EventRow(*row) for row in self._transaction.fetch(LIST_BY_IDS, wanted)} if wanted else {}
 
+    def list_sent(self, room: int, sender: str, device_id: str, type: str, txn_id: str) -> list[EventRow]:
+        """The events of a type that a device sent with a transaction id: of redactions, one for each target."""
+        where = "e.txn_id = %s AND e.room = %s AND e.sender = %s AND e.device_id = %s AND e.type = %s"
+        sql = f"SELECT {COLUMNS} FROM {TABLES} WHERE {where}"
+        return [EventRow(*row) for row in self._transaction.text(sql, txn_id, room, sender, device_id, type)]
+
     def find_numbers(self, event_ids: Sequence[str]) -> dict[str, int]:
         """The internal numbers of those of `event_ids` that are known."""
         return dict(_pair(row) for row in self._transaction.fetch(FIND_NUMBERS, list(event_ids))) if event_ids else {}
@@ -246,6 +266,10 @@ class Events:
     def redact(self, number: int, redaction_id: str, client: str, wire: str) -> None:
         """Takes an event's content away for good."""
         self._transaction.defer(REDACT, number, redaction_id, client, wire)
+        self._cache.drop(number)
+
+    def forget(self, number: int) -> None:
+        """Drops an event from the cache: somebody may have read it again while its redaction was not committed."""
         self._cache.drop(number)
 
     def get_parts(self, number: int) -> tuple[str, str]:

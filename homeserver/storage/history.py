@@ -28,20 +28,20 @@ LIVE = Statement(
 BACKWARDS = Statement(
     "page_backwards",
     "bigint, bigint, int, bigint, int, int",
-    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND (e.anchor, e.rank) <= ($2, $3)"
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND e.anchor IS NOT NULL AND (e.anchor, e.rank) <= ($2, $3)"
     " AND (e.anchor, e.rank) > ($4, $5) ORDER BY e.anchor DESC, e.rank DESC LIMIT $6",
 )
 FORWARDS = Statement(
     "page_forwards",
     "bigint, bigint, int, bigint, int, int",
-    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND (e.anchor, e.rank) > ($2, $3)"
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND e.anchor IS NOT NULL AND (e.anchor, e.rank) > ($2, $3)"
     " AND (e.anchor, e.rank) <= ($4, $5) ORDER BY e.anchor, e.rank LIMIT $6",
 )
 LIVE_IN_ROOMS = Statement(
     "list_live_events_in_rooms",
-    "bigint[], bigint[], bigint, int",
-    f"SELECT {COLUMNS} FROM unnest($1, $2) AS w(room, after) CROSS JOIN LATERAL ("
-    "SELECT * FROM events i WHERE i.room = w.room AND i.anchor > w.after AND i.anchor <= $3 AND i.live"
+    "bigint[], bigint[], bigint[], int",
+    f"SELECT {COLUMNS} FROM unnest($1, $2, $3) AS w(room, after, upto) CROSS JOIN LATERAL ("
+    "SELECT * FROM events i WHERE i.room = w.room AND i.anchor > w.after AND i.anchor <= w.upto AND i.live"
     " ORDER BY i.anchor DESC, i.rank DESC LIMIT $4) e"
     " LEFT JOIN state_keys k ON k.number = e.key LEFT JOIN events b ON b.number = e.replaces"
     " ORDER BY e.room, e.anchor DESC, e.rank DESC",
@@ -67,11 +67,12 @@ class History:
         """The newest `limit` live events with after < anchor <= upto, newest first."""
         return [EventRow(*row) for row in self._transaction.fetch(LIVE, room, after, upto, limit)]
 
-    def list_live_in_rooms(self, after: dict[int, int], upto: int, limit: int) -> dict[int, list[EventRow]]:
-        """As `list_live` for many rooms in one query; `after` by room."""
-        found: dict[int, list[EventRow]] = {room: [] for room in after}
-        if after:
-            for row in self._transaction.fetch(LIVE_IN_ROOMS, list(after), list(after.values()), upto, limit):
+    def list_live_in_rooms(self, ranges: dict[int, tuple[int, int]], limit: int) -> dict[int, list[EventRow]]:
+        """As `list_live` for many rooms in one query; `ranges`: (after, upto) by room."""
+        found: dict[int, list[EventRow]] = {room: [] for room in ranges}
+        if ranges:
+            after, upto = zip(*ranges.values(), strict=True)
+            for row in self._transaction.fetch(LIVE_IN_ROOMS, list(ranges), list(after), list(upto), limit):
                 found[row[2]].append(EventRow(*row))
         return found
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import orjson
-
 from homeserver.storage.events import COLUMNS as EVENT_COLUMNS
-from homeserver.storage.events import EventRow
+from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.transaction import Statement, Transaction
 
 COLUMNS = "user_id, room, membership, event, position, sender, local, display_name"
@@ -19,6 +17,9 @@ SET = Statement(
 )
 FIND = Statement(
     "find_membership", "text, bigint", f"SELECT {COLUMNS} FROM memberships WHERE user_id = $1 AND room = $2"
+)
+LOCK = Statement(
+    "lock_membership", "text, bigint", "SELECT 1 FROM memberships WHERE user_id = $1 AND room = $2 FOR NO KEY UPDATE"
 )
 OF_USER = Statement("memberships_of_user", "text", f"SELECT {COLUMNS} FROM memberships WHERE user_id = $1")
 OF_ROOM = Statement(
@@ -68,7 +69,7 @@ MEMBER_EVENTS = Statement(
 CHANGES_BEFORE = Statement(
     "list_changes_before",
     "bigint, int, bigint, int",
-    "SELECT c.position, e.client FROM state_changes c JOIN events e ON e.number = c.after"
+    "SELECT c.position, e.client FROM state_changes c LEFT JOIN events e ON e.number = c.after"
     " WHERE c.room = $1 AND c.key = $2 AND c.position < $3 ORDER BY c.position DESC LIMIT $4",
 )
 PAST_HEROES = Statement(
@@ -110,6 +111,10 @@ class Memberships:
         rows = self._transaction.fetch(FIND, user_id, room)
         return MembershipRow(*rows[0]) if rows else None
 
+    def lock(self, user_id: str, room: int) -> None:
+        """What else locks this membership, or changes it, waits until the transaction ends."""
+        self._transaction.defer(LOCK, user_id, room)
+
     def list_of_user(self, user_id: str) -> list[MembershipRow]:
         """Every room that the user has anything to do with."""
         return [MembershipRow(*row) for row in self._transaction.fetch(OF_USER, user_id)]
@@ -143,15 +148,17 @@ class Memberships:
         """The member events of the current state with one of these memberships, in the order of joining."""
         return [EventRow(*row) for row in self._transaction.fetch(MEMBER_EVENTS, room, list(memberships))]
 
-    def find_last_join(self, room: int, key: int) -> int | None:
-        """The position at which the member event at state key number `key` last became a join."""
+    def find_last_stay(self, room: int, key: int) -> tuple[int, int | None] | None:
+        """The positions at which the member event at state key number `key` last became a join, and at which it
+        changed next."""
         before, page = 2**63 - 1, 20
+        left: int | None = None
         while True:
             rows = self._transaction.fetch(CHANGES_BEFORE, room, key, before, page)
             for position, client in rows:
-                if orjson.loads(f"{{{client}}}")["content"].get("membership") == "join":
-                    found: int = position
-                    return found
+                if client is not None and parse_members(client)["content"].get("membership") == "join":
+                    return position, left
+                left = position
             if len(rows) < page:
                 return None
             before = rows[-1][0]

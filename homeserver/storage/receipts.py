@@ -16,7 +16,8 @@ SET = Statement(
 FIND = Statement(
     "find_receipt",
     "bigint, text, text, text",
-    f"SELECT {COLUMNS} FROM receipts WHERE room = $1 AND user_id = $2 AND type = $3 AND thread_id = $4",
+    f"SELECT {COLUMNS} FROM receipts WHERE room = $1 AND user_id = $2 AND type = $3 AND thread_id = $4"
+    " FOR NO KEY UPDATE",
 )
 CHANGED = Statement(
     "list_changed_receipts",
@@ -51,6 +52,7 @@ class Receipts:
         )
 
     def find(self, room: int, user_id: str, type: str, thread_id: str) -> ReceiptRow | None:
+        """What stands there, locked until the end of the transaction: whoever compares with it is right."""
         rows = self._transaction.fetch(FIND, room, user_id, type, thread_id)
         return ReceiptRow(*rows[0]) if rows else None
 

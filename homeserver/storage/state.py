@@ -69,6 +69,22 @@ CHANGED_NAMES = Statement(
 )
 
 
+CURRENT_OF_ROOMS = Statement(
+    "current_state_of_rooms",
+    "bigint[], int[], int[]",
+    "SELECT c.room, c.key, c.event FROM unnest($1, $2) AS w(room, generation)"
+    " JOIN current_state c ON c.room = w.room AND c.generation = w.generation AND ($3 IS NULL OR c.key = ANY($3))",
+)
+# Of each key that changed after a position: what stood there before its first such change.
+CHANGED_AFTER = Statement(
+    "state_changed_after",
+    "bigint[], bigint[], int[]",
+    "SELECT DISTINCT ON (c.room, c.key) c.room, c.key, c.before FROM unnest($1, $2) AS w(room, position)"
+    " JOIN state_changes c ON c.room = w.room AND c.position > w.position AND ($3 IS NULL OR c.key = ANY($3))"
+    " ORDER BY c.room, c.key, c.position",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One row of state_groups."""
@@ -184,6 +200,27 @@ class State:
     def list_changed_names(self, room: int, after: int, upto: int) -> set[str]:
         """The types of state that changed with after < position <= upto."""
         return {row[0] for row in self._transaction.fetch(CHANGED_NAMES, room, after, upto)}
+
+    def list_as_of(
+        self, places: Mapping[int, tuple[int, int]], keys: Sequence[StateKey] | None = None
+    ) -> dict[int, dict[int, int]]:
+        """The states of rooms, each as of a position: event number by key number, by room. `places`: (generation,
+        position) by room; `keys`: all if None."""
+        states: dict[int, dict[int, int]] = {room: {} for room in places}
+        if not places:
+            return states
+        rooms = list(places)
+        generations = [generation for generation, _ in places.values()]
+        positions = [position for _, position in places.values()]
+        numbers = None if keys is None else list(self.number_keys(keys).values())
+        for room, key, event in self._transaction.fetch(CURRENT_OF_ROOMS, rooms, generations, numbers):
+            states[room][key] = event
+        for room, key, before in self._transaction.fetch(CHANGED_AFTER, rooms, positions, numbers):
+            if before is None:
+                states[room].pop(key, None)
+            else:
+                states[room][key] = before
+        return states
 
     def as_of(self, room: int, generation: int, position: int) -> dict[int, int]:
         """The room's state as of a position: event number by key number."""

@@ -90,6 +90,7 @@ class Transaction:
         """Sends what was deferred and COMMIT in one round trip."""
         if not self._begun and len(self._pending) == self._in_block:
             self._pending.clear()  # nothing was asked of it
+            self.statements = 0
             return
         if self._in_block:
             self._pending.append(b"COMMIT")

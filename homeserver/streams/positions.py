@@ -61,7 +61,8 @@ class Positions:
         """Reserves the next block ahead of need. Blocking: call it from a thread that may wait for the disk."""
         block = self._blocks.reserve()
         with self._lock:
-            if self._spare is None:
+            # If `take` ran out meanwhile, it has a later block already: numbers never go back.
+            if self._spare is None and block[0] > self._last:
                 self._spare = block
 
     def finish(self, position: int) -> None:

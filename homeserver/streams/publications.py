@@ -67,6 +67,8 @@ class EventItem:
     summary: Summary | None
     # The event whose content it took away, and what is left of that one: (event id, `client`).
     redacted: tuple[str, str] | None = None
+    # The state event whose place it took: `unsigned` holds its content.
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ class Publisher:
         self._held: list[tuple[int, int, Publication]] = []
         self._order = 0
         self._listeners: list[Callable[[Publication], None]] = []
-        self._shown = tail.floor
 
     def listen(self, listener: Callable[[Publication], None]) -> None:
         """`listener` is called with every publication, in order, before anybody is woken. It must be quick."""
@@ -43,7 +42,6 @@ class Publisher:
         held = self._held
         while held and held[0][0] <= watermark:
             publication = heapq.heappop(held)[2]
-            self._shown = publication.position
             self._tail.append(publication)
             for listener in self._listeners:
                 listener(publication)

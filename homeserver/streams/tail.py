@@ -95,5 +95,12 @@ class Tail:
         found.reverse()
         return found
 
+    def is_touched(self, key: str, after: int) -> bool:
+        """True if anything was published under `key` after a position."""
+        if after < self._floor:
+            raise Truncated
+        by_key = self._by_key.get(key)
+        return by_key is not None and by_key[-1].position > after
+
     def __iter__(self) -> Iterator[Publication]:
         return iter(self._all)

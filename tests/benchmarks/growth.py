@@ -4,6 +4,7 @@ Only Parley is measured: some scenarios, then the filling, then the same scenari
 """
 
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def filler_exists() -> bool:
 def fill(server: Server, events: int) -> None:
     """Puts events of rooms that no scenario touches into the database, while the server is stopped."""
     server.stop_server()
-    command: list[str | Path] = [FILLER, "--database-url", server.cluster.url, "--events", str(events)]
+    command: list[str | Path] = [sys.executable, FILLER, "--database-url", server.cluster.url, "--events", str(events)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{FILLER} failed: {done.stderr[-2000:]}")

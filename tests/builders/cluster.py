@@ -68,7 +68,8 @@ def running_cluster() -> Iterator[Cluster]:
     """A cluster in a directory of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="parley-tests-", dir="/tmp", ignore_cleanup_errors=True) as directory:
         os.chmod(directory, 0o711)  # the account that runs PostgreSQL must be able to enter
-        options = {"fsync": "off", "synchronous_commit": "off", "max_connections": "60"}
+        # A worker of autovacuum is nobody that DROP DATABASE may end.
+        options = {"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off"}
         cluster = Cluster(EmbeddedPostgres(Path(directory), SERVER_NAME, extra_options=options))
         try:
             yield cluster

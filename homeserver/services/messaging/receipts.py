@@ -34,6 +34,8 @@ class Receipts:
 
         def work(store: Store) -> None:
             room = joined_room(store, user_id, room_id)
+            # Several devices of the user at once: one after the other, or the first receipts would overtake each other.
+            store.memberships.lock(user_id, room.number)
             events = store.events.list_by_ids(set(types.values()))
             for type, event_id in types.items():
                 event = events.get(event_id)

@@ -39,9 +39,10 @@ Classes = dict[int, tuple[str, RuleSet]]
 
 
 class PushRules:
-    def __init__(self, database: Persistence, rule_book: RuleBook) -> None:
+    def __init__(self, database: Persistence, rule_book: RuleBook, max_history: int = MAX_HISTORY) -> None:
         self._database = database
         self._rule_book = rule_book
+        self._max_history = max_history
 
     async def get_all(self, user_id: str) -> dict[str, Any]:
         """All rules, as {"global": {kind: [rule, ...]}}."""
@@ -97,9 +98,8 @@ class PushRules:
 
         await self._database.write(work)
 
-    @staticmethod
     def _classify(
-        store: Store, user_id: str, classes: Classes, history: list[tuple[int, int, str]], position: int
+        self, store: Store, user_id: str, classes: Classes, history: list[tuple[int, int, str]], position: int
     ) -> None:
         """Writes which classes are others than before."""
         standing = _standing(history)
@@ -110,7 +110,7 @@ class PushRules:
             wanted = {room: name for room, name in wanted.items() if name != standing.get(room, standing[0])}
         if not wanted:
             return
-        if len(history) > MAX_HISTORY + 2 * len(classes):
+        if len(history) > self._max_history + 2 * len(classes):
             store.counts.forget_classes(user_id)
             store.counts.set_classes(user_id, 0, standing)
         store.counts.set_classes(user_id, position, wanted)

@@ -6,7 +6,7 @@ its position and its state groups, moves the room's extremities, and is told to 
 that follow from it. https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from homeserver.domain.authorization.selection import CREATE
 from homeserver.domain.errors import BrokenInvariant
@@ -14,13 +14,15 @@ from homeserver.domain.event import Event, StateKey
 from homeserver.domain.identifiers import domain_of
 from homeserver.domain.relations import relation_of, thread_root
 from homeserver.domain.verdict import Accepted, Context, Missing, Rejected, SoftFailed, judge
+from homeserver.domain.versions import ROOM_VERSIONS
 from homeserver.services.client_form import replaced_members, with_redacts
 from homeserver.services.push.rule_book import RuleBook
 from homeserver.services.rooms.changes import Appended, StateChange
 from homeserver.services.rooms.merging import merge_groups
 from homeserver.services.rooms.projections import members, redactions, unread
 from homeserver.services.rooms.room import LockedRoom
-from homeserver.storage.events import NewEvent, StoredEvent, split
+from homeserver.storage.events import EventRow, NewEvent, StoredEvent, split
+from homeserver.storage.store import Store
 from homeserver.streams.keys import room_key, user_key
 from homeserver.streams.publications import EventItem, StateItem, Summary
 
@@ -40,11 +42,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an event stands: what it follows and which state it meets."""
+    """Where an event stands: what it follows and which state it meets.
+
+    `unseen`: those of `prev` that nobody sees; `why`: it cannot stand there, whatever the rules of the room say.
+    """
 
     prev: list[int]
     linear: bool
     group_before: int
+    unseen: list[int] = field(default_factory=list)
+    why: str | None = None
 
 
 class Append:
@@ -75,11 +82,19 @@ class Append:
         row = room.row
         if set(event.prev_events) == set(row.extremity_ids):
             return _Place(row.extremities, True, row.state_group)
-        known = room.store.events.list_places(event.prev_events)
-        if len(known) < len(set(event.prev_events)):
-            raise BrokenInvariant(f"{event.event_id} refers to events that are not held")
-        groups = [group for _, group in known.values()]
-        return _Place([number for number, _ in known.values()], False, merge_groups(room, groups))
+        known = room.store.events.list_by_ids(event.prev_events).values()
+        own = [one for one in known if one.room == row.number and one.state_before is not None]
+        why = None
+        if len(own) < len(set(event.prev_events)):
+            if not any(one.room != row.number for one in known):
+                raise BrokenInvariant(f"{event.event_id} refers to events that are not held")
+            why = "The event follows an event of another room."
+        elif event.type == "m.room.create" and row.extremities:
+            # NOTSPEC: the rules let it in, and a room of old versions would be torn apart by its own server.
+            why = "The room has a create event already."
+        groups = [one.state_after or one.state_before or 0 for one in own]
+        unseen = [one.number for one in own if one.anchor is None]
+        return _Place([one.number for one in own], False, merge_groups(room, groups), unseen, why)
 
     def _auth_events(self, room: LockedRoom, event: Event) -> list[StoredEvent]:
         """The events it cites. Those of the current state are at hand."""
@@ -88,14 +103,19 @@ class Append:
             found[stored.event.event_id] = stored
         missing = [event_id for event_id in event.auth_events if event_id not in found]
         if missing:
-            numbers = room.store.events.find_numbers(missing)
-            for stored in room.events(numbers.values()).values():
+            rows = room.store.events.list_by_ids(missing).values()
+            for stored in room.events(row.number for row in rows if row.room == room.row.number).values():
                 found[stored.event.event_id] = stored
+            for row in rows:
+                if row.room != room.row.number:
+                    found[row.event_id] = _of_another_room(room.store, row)
         return [found[event_id] for event_id in event.auth_events if event_id in found]
 
     def _judge(
         self, room: LockedRoom, event: Event, place: _Place, auth: list[StoredEvent]
     ) -> Accepted | SoftFailed | Rejected:
+        if place.why is not None:
+            return Rejected(place.why)
         before = room.lookup
         if not place.linear:
             before = _GroupLookup(room, place.group_before)
@@ -177,7 +197,7 @@ class Append:
     ) -> tuple[list[StateChange], list[tuple[int, str]]]:
         """What changes in the current state, and the room's new extremities. Moves the room's group."""
         row = room.row
-        gone = set(place.prev)
+        gone = set(place.prev) if not place.unseen else self._followed(room, place)
         kept = [one for one in zip(row.extremities, row.extremity_ids, strict=True) if one[0] not in gone]
         extremities = [*kept, (stored.number, stored.event.event_id)]
         if place.linear:
@@ -194,6 +214,17 @@ class Append:
         changes = self._differences(room, group)
         room.move_state(group, {change.key: change.after.number if change.after else None for change in changes})
         return changes, extremities
+
+    @staticmethod
+    def _followed(room: LockedRoom, place: _Place) -> set[int]:
+        """What an event follows, directly or through events that nobody sees: these are no ends of the room any more."""
+        followed, unseen = set(place.prev), place.unseen
+        while unseen:
+            behind = {number for stored in room.events(unseen).values() for number in stored.prev} - followed
+            followed |= behind
+            rows = room.store.events.list_by_numbers(behind)
+            unseen = [number for number, row in rows.items() if row.anchor is None]
+        return followed
 
     @staticmethod
     def _differences(room: LockedRoom, group: int) -> list[StateChange]:
@@ -272,6 +303,7 @@ class Append:
             gap_before=False,
             summary=self._summary(room, appended),
             redacted=appended.redacted,
+            replaces=None if replaced is None else replaced.event.event_id,
         )
         room.store.publish(appended.position, keys, item)
         others = tuple(change.key for change in appended.changes if change.after is not appended.stored)
@@ -288,6 +320,12 @@ class Append:
 
     def _is_local(self, user_id: str) -> bool:
         return ":" in user_id and domain_of(user_id) == self._server_name
+
+
+def _of_another_room(store: Store, row: EventRow) -> StoredEvent:
+    """An event that cannot authorise one of this room, as it stands in its own."""
+    room = store.rooms.list_by_numbers([row.room])[0]
+    return store.events.list_stored(ROOM_VERSIONS[room.version], room.room_id, [row.number])[row.number]
 
 
 class _GroupLookup:

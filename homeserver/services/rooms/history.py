@@ -58,7 +58,9 @@ class History:
             seen, end = self._walk(store, room, user_id, request, begin, last)
             form = ClientForm(user_id, device_id, self._clock.now_ms())
             form.prepare(store, [row for row, _ in seen])
-            parts = [f'"chunk":[{self._events(form, seen, request.room_id)}]', f'"start":"{write_place(begin)}"']
+            # "This will be the same as the value given in `from`."
+            came_from = write_place(begin) if request.start is None else request.start
+            parts = [f'"chunk":[{self._events(form, seen, request.room_id)}]', f'"start":{quote(came_from)}']
             if end is not None:
                 parts.append(f'"end":"{write_place(end)}"')
             if request.filter.lazy_load_members and seen:
@@ -92,7 +94,10 @@ class History:
             before, start = self._side(store, room, user_id, filter, Place(place.anchor, place.rank - 1), half, True)
             after, end = self._side(store, room, user_id, filter, place, limit - half, False)
             last = after[-1][0] if after else row
-            state = self._state_at(store, room, last)
+            # What ignored people set is state like any other.
+            state = list(
+                wanted_events(self._state_at(store, room, last), Viewer(user_id, frozenset(), filter), room_id)
+            )
             if filter.lazy_load_members:
                 speakers = {one.sender for one, _ in [*before, *after]} | {row.sender}
                 state = [one for one in state if one.type != "m.room.member" or one.state_key in speakers]

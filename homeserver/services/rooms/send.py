@@ -10,6 +10,7 @@ from typing import Any
 from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import BadRequest, Forbidden
 from homeserver.domain.identifiers import fits
+from homeserver.services.client_form import redaction_target
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.append import Sent
 from homeserver.services.rooms.local_rules import check_message, check_state
@@ -81,7 +82,11 @@ class Send:
         def work(store: Store) -> str:
             row, known = store.rooms.lock_for(room_id, txn_id, sender, device_id, type)
             if known is not None:
-                return known
+                # "if the transaction ID is the same as a previous request, and the path of the HTTP request is the
+                # same": the target is part of the path.
+                for sent in store.events.list_sent(row.number, sender, device_id, type, txn_id):
+                    if redaction_target(sent.client) == target:
+                        return sent.event_id
             room = self._writer.open_row(store, row)
             _check_joined(room, sender)
             self._check_redaction(store, room, sender, target, own_only)

@@ -44,6 +44,8 @@ class Viewpoint:
     joined: dict[int, str]
     ignored: frozenset[str]
     classes: Sequence[tuple[int, int, str]]
+    # The position of the newest membership in it: as of an earlier one, it says too much.
+    newest: int
 
 
 @dataclass(slots=True)
@@ -59,8 +61,10 @@ class View:
     counts: dict[int, Counts] = field(default_factory=dict)
     counted_to: int = 0
     last_events: dict[int, str] = field(default_factory=dict)
-    # The number of the request that waits on it: a newer one ends it.
-    turn: int = 0
+    # A request is being answered with it: another one at the same time gets a View of its own.
+    busy: bool = True
+    # It was dropped: whoever waits on it is answered at once.
+    ended: bool = False
     used_at: float = 0.0
 
     def keys(self) -> list[str]:
@@ -105,34 +109,33 @@ class Delta:
         self._upto = upto
         self._now_ms = now_ms
 
-    def rooms_to_count(self) -> list[int]:
-        """Advances the View's counts; the rooms of this delta whose counts must be read from the tables."""
+    def is_empty(self) -> bool:
+        """True if there is nothing under any key of the View. Keys that have nothing new become clean."""
+        dirty, position = self._view.watcher.dirty, self._view.position
+        dirty.difference_update([key for key in dirty if not self._tail.is_touched(key, position)])
+        return not dirty
+
+    def count(self) -> None:
+        """Advances the counts that the View has."""
         view = self._view
-        wanted: list[int] = []
         for number in self._dirty_rooms():
             for publication in self._since(room_key(number)):
                 if publication.position > view.counted_to:
                     self._count(number, publication)
-            if number not in view.counts:
-                wanted.append(number)
         for publication in self._since(user_key(view.request.user_id)):
             if publication.position > view.counted_to and isinstance(publication.item, ReceiptItem):
                 self._count(publication.item.room, publication)
-                if publication.item.room not in view.counts:
-                    wanted.append(publication.item.room)
         view.counted_to = self._upto
-        return list(dict.fromkeys(wanted))
 
-    def answer(self, answer: SyncAnswer) -> None:
-        """Fills `answer`. Raises NotInMemory if the tables must be asked. Keys that have nothing new become clean."""
+    def answer(self, answer: SyncAnswer) -> dict[int, RoomAnswer]:
+        """Fills `answer`; its rooms by number. Raises NotInMemory if the tables must be asked."""
         view = self._view
+        if view.viewpoint.newest > self._upto:
+            raise NotInMemory
         room_data: dict[int, dict[str, str]] = {}
         receipts: dict[int, list[ReceiptItem]] = {}
-        own = self._since(user_key(view.request.user_id))
-        if not own:
-            view.watcher.dirty.discard(user_key(view.request.user_id))
         account: dict[str, str] = {}
-        for publication in own:
+        for publication in self._since(user_key(view.request.user_id)):
             item = publication.item
             if isinstance(item, EventItem | StateItem):
                 raise NotInMemory
@@ -145,17 +148,16 @@ class Delta:
             elif isinstance(item, ReceiptItem):
                 receipts.setdefault(item.room, []).append(item)
         answer.account_data = list(account.values())
-        dirty = self._dirty_rooms()
-        for number in dict.fromkeys([*dirty, *room_data, *receipts]):
+        told: dict[int, RoomAnswer] = {}
+        for number in dict.fromkeys([*self._dirty_rooms(), *room_data, *receipts]):
             if number not in view.viewpoint.joined:
                 continue
             room = self._room(number, receipts.get(number, []))
             room.account_data = list(room_data.get(number, {}).values())
-            if room.is_empty:
-                view.watcher.dirty.discard(room_key(number))
-                continue
-            room.counts = view.counts.get(number, (0, 0))
-            answer.joined[view.viewpoint.joined[number]] = room
+            if not room.is_empty:
+                room.counts = view.counts.get(number)
+                told[number] = answer.joined[view.viewpoint.joined[number]] = room
+        return told
 
     def _dirty_rooms(self) -> list[int]:
         """In the order of their numbers, as from the tables."""
@@ -176,7 +178,7 @@ class Delta:
         for publication in self._since(room_key(number)):
             item = publication.item
             if isinstance(item, EventItem):
-                if not item.for_all_joined or item.gap_before or self._tail.is_redacted(item.event_id):
+                if not item.for_all_joined or item.gap_before or self._is_redacted(item):
                     raise NotInMemory
                 summary = item.summary or summary
                 if item.state_key is not None or item.sender not in view.viewpoint.ignored:
@@ -204,6 +206,11 @@ class Delta:
                 raise NotInMemory
             room.summary = summary_json(heroes, summary.joined, summary.invited)
         return room
+
+    def _is_redacted(self, item: EventItem) -> bool:
+        """Whether what the tail holds of it is old."""
+        replaced = item.replaces is not None and self._tail.is_redacted(item.replaces)
+        return replaced or self._tail.is_redacted(item.event_id)
 
     def _event(self, item: EventItem, told: bool = True) -> str:
         """For this viewer, who is joined. `told`: in the timeline, where the membership is told too."""
@@ -248,6 +255,8 @@ class Delta:
                     notifications, highlights = view.counts[number]
                     view.counts[number] = (notifications + notice.notify, highlights + notice.highlight)
         elif isinstance(item, ReceiptItem) and item.user_id == view.request.user_id:
+            if item.thread_id not in (None, "main"):
+                return
             if view.last_events.get(number) == item.event_id:
                 view.counts[number] = (0, 0)
             else:

@@ -7,13 +7,13 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from homeserver.ports import Clock
 from homeserver.services.persistence import Persistence
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
-from homeserver.services.sync.counts import Unread
+from homeserver.services.sync.counts import Counts, Unread
 from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.tables import Tables, empty_answer
@@ -87,26 +87,24 @@ class Sync:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout
         view = await self._view(request, position)
-        view.turn += 1
-        turn = view.turn
-        view.watcher.wake()  # whoever waits on it is answered: its client has come back
-        while True:
-            view.watcher.stirred = False
-            upto = self._publisher.current()
-            answer = await self._answer(view, upto)
-            left = deadline - loop.time()
-            if not answer.is_empty or left <= 0 or self._stopping or turn != view.turn:
-                break
-            with metrics.WAITING_SYNCS.track_inprogress():
-                if not await view.watcher.wait(left):
+        try:
+            while True:
+                view.watcher.stirred = False
+                upto = self._publisher.current()
+                answer = await self._answer(view, upto)
+                left = deadline - loop.time()
+                if not answer.is_empty or left <= 0 or self._stopping or view.ended:
                     break
-                if turn != view.turn:
-                    break
-        view.pending = upto
-        view.used_at = loop.time()
-        if self._views.get(request.live_key) is not view:
-            self._notifier.unwatch(view.watcher)
-        return answer
+                with metrics.WAITING_SYNCS.track_inprogress():
+                    if not await view.watcher.wait(left) or view.ended:
+                        break
+            view.pending = upto
+            return answer
+        finally:
+            view.busy = False
+            view.used_at = loop.time()
+            if self._views.get(request.live_key) is not view:
+                self._notifier.unwatch(view.watcher)
 
     async def _answer(self, view: View, upto: int) -> SyncAnswer:
         """From memory if it can be, else from the tables."""
@@ -115,29 +113,36 @@ class Sync:
         if not view.watcher.dirty:
             return answer
         try:
+            delta = Delta(view, self._tail, upto, self._clock.now_ms())
+            if delta.is_empty():
+                return answer
             if not answers_from_memory(request):
                 raise NotInMemory
-            delta = Delta(view, self._tail, upto, self._clock.now_ms())
-            wanted = delta.rooms_to_count()
-            if wanted:
-                counts = await self._database.read(lambda store: self._unread(store, request.user_id, wanted))
-                view.counts.update(counts)
-                if self._publisher.current() != upto:
-                    # What came meanwhile may be in these counts already: they are read again with the next change.
-                    for number in wanted:
-                        view.counts.pop(number, None)
-                    delta.answer(answer)
-                    for room_id, room in answer.joined.items():
-                        for number in wanted:
-                            if view.viewpoint.joined.get(number) == room_id:
-                                room.counts = counts.get(number, (0, 0))
-                    return answer
-            delta.answer(answer)
-            return answer
+            delta.count()
+            told = delta.answer(answer)
         except (NotInMemory, Truncated):
             answer = await self._from_tables(request, view.position, upto)
             await self._renew(view)
             return answer
+        uncounted = {number: room for number, room in told.items() if room.counts is None}
+        if uncounted:
+            await self._count(view, uncounted)
+        return answer
+
+    async def _count(self, view: View, rooms: Mapping[int, RoomAnswer]) -> None:
+        """Reads the unread counts of rooms, which the View then keeps up to date itself."""
+        numbers = list(rooms)
+
+        def work(store: Store) -> tuple[dict[int, Counts], set[int]]:
+            counts = self._unread(store, view.request.user_id, numbers)
+            return counts, store.history.rooms_with_events_after(numbers, view.counted_to)
+
+        counts, moved = await self._database.read(work)
+        for number, room in rooms.items():
+            room.counts = counts.get(number, (0, 0))
+            # What came meanwhile is in these counts already, and would be counted again.
+            if number not in moved:
+                view.counts[number] = room.counts
 
     async def _from_tables(self, request: SyncRequest, after: int | None, upto: int) -> SyncAnswer:
         tables = self._tables
@@ -162,13 +167,18 @@ class Sync:
         key = request.live_key
         view = self._views.get(key)
         if view is not None:
-            if view.acknowledge(position):
+            if not view.busy and view.acknowledge(position):
+                view.busy = True
                 self._views.move_to_end(key)
                 return view
-            self._drop(key)
-        view = View(request, position, Viewpoint({}, frozenset(), ()))
+            self._remove(key)
+        view = View(request, position, Viewpoint({}, frozenset(), (), 0))
         view.counted_to = self._publisher.current()
-        await self._renew(view)
+        try:
+            await self._renew(view)
+        except BaseException:  # the request was cancelled, or the database is away
+            self._notifier.unwatch(view.watcher)
+            raise
         # What was published before it watched may concern it: it looks at everything once.
         view.watcher.dirty.update(view.keys())
         self._drop_idle()
@@ -183,11 +193,13 @@ class Sync:
         self._notifier.watch(view.watcher, view.keys()[:2])
 
         def work(store: Store) -> Viewpoint:
-            numbers = [row.room for row in store.memberships.list_of_user(request.user_id) if row.membership == "join"]
+            rows = store.memberships.list_of_user(request.user_id)
+            numbers = [row.room for row in rows if row.membership == "join"]
             return Viewpoint(
                 {room.number: room.room_id for room in store.rooms.list_by_numbers(numbers)},
-                ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list")),
+                ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list")) - {request.user_id},
                 store.counts.list_classes(request.user_id),
+                max((row.position for row in rows), default=0),
             )
 
         viewpoint = await self._database.read(work)
@@ -205,12 +217,18 @@ class Sync:
         view.watcher.dirty.update(new)
 
     def _drop(self, key: Hashable) -> None:
-        view = self._views.pop(key, None)
-        if view is not None:
-            self._view_bytes -= view.weight()
-            view.turn += 1
-            view.watcher.wake()
+        """Forgets a View. Whoever waits on it is answered at once."""
+        view = self._remove(key)
+        view.ended = True
+        view.watcher.wake()
+
+    def _remove(self, key: Hashable) -> View:
+        """Whoever waits on it may go on: a View that nobody else can get."""
+        view = self._views.pop(key)
+        self._view_bytes -= view.weight()
+        if not view.busy:
             self._notifier.unwatch(view.watcher)
+        return view
 
     def _drop_idle(self) -> None:
         """The least recently used go first: those idle for five minutes, and more while there is no room."""

@@ -20,7 +20,7 @@ from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import push_rules_event, wanted_data
 from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
 from homeserver.services.sync.sections.standing import Standing, load_standing
-from homeserver.services.sync.sections.state import Wanted, changed_state, full_state, select_state
+from homeserver.services.sync.sections.state import Wanted, changed_state, place_of_state, select_state
 from homeserver.services.sync.sections.timeline import Timeline, load_timelines
 from homeserver.services.tokens import SyncToken, write_place
 from homeserver.services.viewer import Viewer, ignored_users
@@ -63,22 +63,23 @@ class Tables:
         """`after` is None for a first sync."""
         whole = after is None or request.full_state
         room_filter = request.filter.room
-        standing = load_standing(store, request.user_id, after, upto, room_filter.include_leave)
+        ignored = ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list"))
+        standing = load_standing(store, request.user_id, after, upto, room_filter.include_leave, ignored)
         members = {**standing.joined, **standing.left}
         rows = {row.number: row for row in store.rooms.list_by_numbers(list(members))}
         rooms: dict[int, ReadableRoom] = {}
         for number, row in rows.items():
             if room_filter.matches_room(row.room_id):
-                left_at = members[number].position if number in standing.left else None
-                rooms[number] = ReadableRoom(row, members[number], left_at)
+                rooms[number] = ReadableRoom(row, members[number], standing.left_at.get(number))
         data = store.account_data.list_changed(request.user_id, -1 if after is None else after, upto)
         room_data: dict[int, list[tuple[str, str | None]]] = {}
         for room, type, content in data:
             room_data.setdefault(room, []).append((type, content))
+        if after is not None and standing.newly_joined:
+            room_data.update(store.account_data.list_of_rooms(request.user_id, list(standing.newly_joined), upto))
         told = list(rooms)
         if not whole and after is not None:
             told = self._changed_rooms(store, request, standing, rooms, room_data, after, upto)
-        ignored = ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list"))
         return Outline(
             standing, rooms, told, self._global_data(store, request, room_data.pop(0, []), after), room_data, ignored
         )
@@ -96,21 +97,30 @@ class Tables:
         receipts = store.receipts.list_changed({n: starts[n] for n in joined}, upto, request.user_id)
         counts = self._unread(store, request.user_id, joined)
         heroes = store.memberships.list_heroes(joined, request.user_id)
+        wholes = {n for n in numbers if request.full_state or after is None or n in standing.newly_joined}
+        wanted = Wanted(request.filter.room.state, request.use_state_after, request.lazy_members)
+        places = {n: place_of_state(outline.rooms[n], timelines[n], upto, wanted) for n in wholes}
+        generations = {n: outline.rooms[n].row.state_generation for n in wholes}
+        states = store.state.list_as_of({n: (generations[n], place) for n, place in places.items()})
         form = ClientForm(request.user_id, request.device_id, self._clock.now_ms())
         answers: tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]] = ({}, {})
         for n in numbers:
             room, timeline = outline.rooms[n], timelines[n]
-            whole = request.full_state or after is None or n in standing.newly_joined
+            whole = n in wholes
             answer = RoomAnswer(limited=timeline.limited, prev_batch=write_place(timeline.start))
             form.prepare(store, [row for row, _ in timeline.events])
             answer.timeline = [form.event(row, membership) for row, membership in timeline.events]
-            state = self._state(store, request, room, timeline, None if whole else starts[n], upto, heroes.get(n, []))
+            if whole:
+                state = self._full_state(store, request, room, timeline, states[n], wanted, heroes.get(n, []))
+            else:
+                state = self._changed_state(store, room, timeline, starts[n], upto, wanted)
+            if n in standing.left:
+                state = self._with_leave(store, timeline, state, standing.left[n].event)
             form.prepare(store, state)
             answer.state = [form.event(row, None) for row in state]
-            data = outline.room_data.get(n, [])
-            answer.account_data = wanted_data(
-                data, request.filter.room.account_data, request.user_id, room.row.room_id, first=after is None
-            )
+            data, data_filter = outline.room_data.get(n, []), request.filter.room.account_data
+            first = after is None or n in standing.newly_joined
+            answer.account_data = wanted_data(data, data_filter, request.user_id, room.row.room_id, first=first)
             if n in standing.joined:
                 answer.ephemeral = self._ephemeral(request, room, receipts.get(n, ()), after, starts[n], upto)
                 answer.counts = counts.get(n, (0, 0))
@@ -126,16 +136,15 @@ class Tables:
         """Adds the stripped state of the rooms to which the user was invited, or knocked."""
         standing = outline.standing
         for rows, target in ((standing.invited, answer.invited), (standing.knocked, answer.knocked)):
-            wanted = {n: row for n, row in rows.items() if row.sender not in outline.ignored}
-            given = store.memberships.list_invite_states(request.user_id, list(wanted))
-            for room in store.rooms.list_by_numbers(list(wanted)):
+            given = store.memberships.list_invite_states(request.user_id, list(rows))
+            for room in store.rooms.list_by_numbers(list(rows)):
                 if not request.filter.room.matches_room(room.room_id):
                     continue
                 if room.number in given:
                     events = [orjson.dumps(one).decode() for one in orjson.loads(given[room.number])]
                 else:
                     keys = [(type, "") for type in STRIPPED]
-                    keys += [("m.room.member", request.user_id), ("m.room.member", wanted[room.number].sender)]
+                    keys += [("m.room.member", request.user_id), ("m.room.member", rows[room.number].sender)]
                     numbers = store.state.find_current(room.number, room.state_generation, keys).values()
                     events = [stripped(row.client) for row in store.events.list_by_numbers(set(numbers)).values()]
                 target[room.room_id] = events
@@ -171,44 +180,52 @@ class Tables:
                 events.append(push_rules_event(rules))
         return events
 
-    def _state(
-        self,
+    @staticmethod
+    def _full_state(
         store: Store,
         request: SyncRequest,
         room: ReadableRoom,
         timeline: Timeline,
-        after: int | None,
-        upto: int,
+        state: dict[int, int],
+        wanted: Wanted,
         heroes: Collection[str],
     ) -> list[EventRow]:
-        """`after` is None if all of the state is to be told."""
-        wanted = Wanted(request.filter.room.state, request.use_state_after, request.lazy_members)
-        senders = {row.sender for row, _ in timeline.events}
+        """All of the room's state that the filter wants; of the members, a lazy client needs few."""
         members: set[str] | None = None
-        if after is None:
-            numbers = full_state(store, room, timeline, upto, wanted)
-            if request.lazy_members:
-                members = {*senders, request.user_id, *heroes}
-        else:
-            numbers = changed_state(store, room, timeline, after, upto, wanted)
-        rows = list(store.events.list_by_numbers(numbers.values()).values())
-        chosen = select_state(rows, wanted, room.row.room_id, members)
-        if after is not None and request.lazy_members and senders:
-            chosen += self._members_of_senders(store, room, timeline, senders, chosen)
-        chosen.sort(key=lambda row: (row.anchor or 0, row.number))
-        return chosen
+        if wanted.lazy:
+            members = {*(row.sender for row, _ in timeline.events), request.user_id, *heroes}
+        rows = store.events.list_by_numbers(state.values()).values()
+        return _in_order(select_state(rows, wanted, room.row.room_id, members))
+
+    def _changed_state(
+        self, store: Store, room: ReadableRoom, timeline: Timeline, after: int, upto: int, wanted: Wanted
+    ) -> list[EventRow]:
+        numbers = changed_state(store, room, timeline, after, upto, wanted)
+        rows = store.events.list_by_numbers(numbers.values()).values()
+        chosen = select_state(rows, wanted, room.row.room_id, None)
+        if wanted.lazy and timeline.events:
+            chosen += self._members_of_senders(store, room, timeline, upto, wanted, chosen)
+        return _in_order(chosen)
 
     @staticmethod
     def _members_of_senders(
-        store: Store, room: ReadableRoom, timeline: Timeline, senders: set[str], chosen: Iterable[EventRow]
+        store: Store, room: ReadableRoom, timeline: Timeline, upto: int, wanted: Wanted, chosen: Iterable[EventRow]
     ) -> list[EventRow]:
         """The member events of those who speak in the timeline, for a lazy client."""
         there = {row.state_key for row in chosen if row.type == "m.room.member"}
-        there |= {row.state_key for row, _ in timeline.events if row.type == "m.room.member"}
-        keys = store.state.number_keys([("m.room.member", sender) for sender in senders - there])
-        group = timeline.events[0][0].state_before or 0
-        numbers = {store.state.find_in_group(group, key) for key in keys.values()} - {None}
-        return list(store.events.list_by_numbers(number for number in numbers if number is not None).values())
+        if not wanted.use_state_after:
+            there |= {row.state_key for row, _ in timeline.events if row.type == "m.room.member"}
+        senders = {row.sender for row, _ in timeline.events} - there
+        place = (room.row.state_generation, place_of_state(room, timeline, upto, wanted))
+        keys = [("m.room.member", sender) for sender in senders]
+        state = store.state.list_as_of({room.row.number: place}, keys) if keys else {room.row.number: {}}
+        return list(store.events.list_by_numbers(state[room.row.number].values()).values())
+
+    @staticmethod
+    def _with_leave(store: Store, timeline: Timeline, state: list[EventRow], number: int) -> list[EventRow]:
+        """Whoever left hears of it, also by an event that lies outside of the stay (a ban that came later)."""
+        told = {row.number for row in state} | {row.number for row, _ in timeline.events}
+        return state if number in told else [*state, *store.events.list_by_numbers([number]).values()]
 
     def _ephemeral(
         self,
@@ -241,6 +258,10 @@ class Tables:
         if not heroes:
             heroes = store.memberships.list_past_heroes(room.row.number, request.user_id)
         return summary_json(heroes, room.row.joined, room.row.invited)
+
+
+def _in_order(rows: list[EventRow]) -> list[EventRow]:
+    return sorted(rows, key=lambda row: (row.anchor or 0, row.number))
 
 
 def summary_json(heroes: Sequence[str], joined: int, invited: int) -> str:

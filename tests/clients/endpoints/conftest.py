@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clients.limits import Limits
-from clients.routes import PublicFacts, client_routes
+from clients.routes import PublicFacts, account_routes
 from homeserver.http.server import HttpServer
 from tests.builders.accounts import People, open_people
 from tests.builders.cluster import SERVER_NAME, Cluster
@@ -27,7 +27,7 @@ async def open_door(cluster: Cluster, *, limits: bool = False, **options: Any) -
     """`options` are those of `People`."""
     async with open_people(cluster, **options) as people:
         facts = PublicFacts(SERVER_NAME, "https://chat.test.example", "chat.test.example:443")
-        routes = client_routes(facts, Limits(people.clock, enabled=limits), people.services())
+        routes = account_routes(facts, Limits(people.clock, enabled=limits), people.services())
         server = HttpServer(routes, clock=people.clock, stopping=asyncio.Event())
         await server.listen("127.0.0.1", 0)
         address, port = server.addresses[0]

@@ -1,6 +1,6 @@
 """Where a user stands in each room as of a position, and how that changed since another."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from homeserver.storage.events import parse_members
@@ -12,61 +12,81 @@ from homeserver.storage.store import Store
 class Standing:
     """By room number: the user's membership row as of `upto`.
 
-    `newly_joined` are joined rooms in which the user was not joined at `after`; `left`, `invited` and `knocked` hold
-    what is to be told now.
+    `newly_joined` are rooms in which the user was not joined at `after`, and is or was since. `left`, `invited` and
+    `knocked` hold what is to be told now; `left_at` says of each left room up to which position the user may know it.
     """
 
     joined: dict[int, MembershipRow] = field(default_factory=dict)
     newly_joined: set[int] = field(default_factory=set)
     left: dict[int, MembershipRow] = field(default_factory=dict)
+    left_at: dict[int, int] = field(default_factory=dict)
     invited: dict[int, MembershipRow] = field(default_factory=dict)
     knocked: dict[int, MembershipRow] = field(default_factory=dict)
 
 
-def load_standing(store: Store, user_id: str, after: int | None, upto: int, include_leave: bool) -> Standing:
-    """`after` is None for a first sync. Forgotten rooms are left out."""
-    key = store.state.number_keys([("m.room.member", user_id)]).get(("m.room.member", user_id))
-    rows = store.memberships.list_of_user(user_id)
-    if any(row.position > upto for row in rows) and key is not None:
-        rows = _as_of(store, rows, key, upto)
-    changed = after is not None and any(row.position > after for row in rows)
-    then = _memberships_at(store, key, after) if changed and key is not None and after is not None else {}
-    forgotten: set[int] | None = None
+def load_standing(
+    store: Store, user_id: str, after: int | None, upto: int, include_leave: bool, ignored: Collection[str]
+) -> Standing:
+    """`after` is None for a first sync, which leaves forgotten rooms out. Invites by `ignored` users are not told."""
     standing = Standing()
-    for row in rows:
+    key = store.state.number_keys([("m.room.member", user_id)]).get(("m.room.member", user_id))
+    if key is None:
+        return standing
+    rows = _rows(store, user_id, key, upto)
+    then = {} if after is None else _memberships_at(store, key, after)
+    for room, membership in then.items():
+        if membership == "join" and room not in rows:
+            # Branches were merged, and the room's state says nothing of the user any more.
+            rows[room] = MembershipRow(user_id, room, "leave", 0, upto, user_id, True, None)
+    forgotten: set[int] | None = None
+    for row in rows.values():
         told = after is None or row.position > after
         if row.membership == "join":
             standing.joined[row.room] = row
             if after is None or (told and then.get(row.room) != "join"):
                 standing.newly_joined.add(row.room)
         elif row.membership == "invite" and told:
-            standing.invited[row.room] = row
+            if row.sender not in ignored:
+                standing.invited[row.room] = row
+            elif then.get(row.room) == "join":
+                _add_left(store, standing, replace(row, event=0), key, after, then)
         elif row.membership == "knock" and told:
             standing.knocked[row.room] = row
-        elif row.membership in ("leave", "ban"):
+        elif row.membership in ("leave", "ban") and told and (after is not None or include_leave):
             if forgotten is None:
                 forgotten = store.memberships.list_forgotten(user_id)
-            if row.room not in forgotten and (include_leave if after is None else told):
-                standing.left[row.room] = row
+            if row.room not in forgotten:
+                _add_left(store, standing, row, key, after, then)
+            elif after is not None:
+                # The other devices must hear that the room is gone, and nothing more.
+                standing.left[row.room], standing.left_at[row.room] = row, 0
     return standing
 
 
-def _as_of(store: Store, rows: Iterable[MembershipRow], key: int, upto: int) -> list[MembershipRow]:
-    """The rows as they were at `upto`: what came later is taken back."""
+def _add_left(
+    store: Store, standing: Standing, row: MembershipRow, key: int, after: int | None, then: dict[int, str]
+) -> None:
+    """A room that the user is not in any more, or never was: of what happened outside of the stay, nothing is told."""
+    joined, left = store.memberships.find_last_stay(row.room, key) or (0, 0)
+    standing.left[row.room], standing.left_at[row.room] = row, left or 0
+    if joined and (after is None or (joined > after and then.get(row.room) != "join")):
+        standing.newly_joined.add(row.room)
+
+
+def _rows(store: Store, user_id: str, key: int, upto: int) -> dict[int, MembershipRow]:
+    """By room, the rows as they were at `upto`: what came later is taken back."""
+    rows = {row.room: row for row in store.memberships.list_of_user(user_id)}
     before = store.memberships.list_before_first_change(key, upto)
     events = store.events.list_by_numbers({event for event in before.values() if event is not None})
-    found: list[MembershipRow] = []
-    for row in rows:
-        if row.position <= upto:
-            found.append(row)
-            continue
-        event = events.get(before.get(row.room) or 0)
+    for room, number in before.items():
+        event = events.get(number or 0)
+        rows.pop(room, None)
         if event is not None and event.position is not None:
             membership = _membership(event.client)
-            found.append(
-                replace(row, membership=membership, event=event.number, position=event.position, sender=event.sender)
+            rows[room] = MembershipRow(
+                user_id, room, membership, event.number, event.position, event.sender, True, None
             )
-    return found
+    return rows
 
 
 def _memberships_at(store: Store, key: int, position: int) -> dict[int, str]:

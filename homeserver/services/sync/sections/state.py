@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from homeserver.domain.filters import EventFilter
 from homeserver.services.access import ReadableRoom
-from homeserver.services.sync.sections.timeline import Timeline
+from homeserver.services.sync.sections.timeline import Timeline, end_of
 from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.store import Store
 
@@ -23,38 +23,40 @@ class Wanted:
     lazy: bool
 
 
-def full_state(store: Store, room: ReadableRoom, timeline: Timeline, upto: int, wanted: Wanted) -> dict[int, int]:
-    """All of the room's state, event number by key number."""
-    end = upto if room.left_at is None else min(upto, room.left_at)
-    if timeline.events and not wanted.use_state_after:
-        return store.state.get_group(timeline.events[0][0].state_before or 0)
-    return store.state.as_of(room.row.number, room.row.state_generation, end)
+def place_of_state(room: ReadableRoom, timeline: Timeline, upto: int, wanted: Wanted) -> int:
+    """The position as of which the client shall know the state beside the timeline.
+
+    Not the state before the timeline's first event: that one may come late, from an older place of the room.
+    """
+    if timeline.first_anchor is not None and not wanted.use_state_after:
+        return timeline.first_anchor - 1
+    return end_of(room, upto)
 
 
 def changed_state(
     store: Store, room: ReadableRoom, timeline: Timeline, after: int, upto: int, wanted: Wanted
 ) -> dict[int, int]:
-    """What changed since `after` and is not told by the timeline itself."""
-    end = upto if room.left_at is None else min(upto, room.left_at)
+    """What changed since `after` and is not told by the timeline itself: event number by key number."""
+    number, end = room.row.number, end_of(room, upto)
+    last = {key: event for key, event in _changed(store, number, after, end).items() if event is not None}
     if wanted.use_state_after:
-        changed = store.state.list_changed_since(room.row.number, after, end)
-        return {key: event for key, (_, event) in changed.items() if event is not None}
-    told = {row.number for row, _ in timeline.events}
+        return last
+    found: dict[int, int] = {}
     if timeline.limited and timeline.first_anchor is not None:
-        before = store.state.list_changed_since(room.row.number, after, timeline.first_anchor - 1)
-        found = {key: event for key, (_, event) in before.items() if event is not None}
-    else:
-        found = {}
-    # A merge of branches may change keys of which no event of this timeline tells.
-    for key, (_, event) in store.state.list_changed_since(room.row.number, after, end).items():
-        if event is not None and event not in told and key not in found and not _told_later(timeline, key, store):
-            found[key] = event
+        before = _changed(store, number, after, timeline.first_anchor - 1)
+        found = {key: event for key, event in before.items() if event is not None}
+    # A merge of branches may change keys of which no event of this timeline tells, and some events may be invisible.
+    told = {row.number for row, _ in timeline.events}
+    rest = {key: event for key, event in last.items() if event not in told and key not in found}
+    if rest:
+        names = store.state.name_keys(rest)
+        in_timeline = {(row.type, row.state_key) for row, _ in timeline.events}
+        found.update({key: event for key, event in rest.items() if names[key] not in in_timeline})
     return found
 
 
-def _told_later(timeline: Timeline, key: int, store: Store) -> bool:
-    names = store.state.name_keys([key])
-    return any((row.type, row.state_key) == names[key] for row, _ in timeline.events)
+def _changed(store: Store, room: int, after: int, upto: int) -> dict[int, int | None]:
+    return {key: event for key, (_, event) in store.state.list_changed_since(room, after, upto).items()}
 
 
 def select_state(

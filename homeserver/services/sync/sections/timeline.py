@@ -30,24 +30,28 @@ def load_timelines(
     store: Store, rooms: Mapping[int, tuple[ReadableRoom, int]], upto: int, viewer: Viewer
 ) -> dict[int, Timeline]:
     """By room number. `rooms` gives each room with the position after which its timeline starts."""
-    limit = viewer.filter.limit
-    after = {number: start for number, (_, start) in rooms.items()}
-    if viewer.filter.is_everything and not viewer.ignored:
-        found = store.history.list_live_in_rooms(after, upto, limit + 1)
-    else:
-        found = store.history.list_live_in_rooms(after, upto, min(MAX_LOOKED_AT, 10 * limit + 100))
+    ranges = {number: (start, end_of(room, upto)) for number, (room, start) in rooms.items()}
+    most = viewer.filter.limit + 1
+    if not viewer.filter.is_everything or viewer.ignored:
+        most = min(MAX_LOOKED_AT, 10 * viewer.filter.limit + 100)
+    found = store.history.list_live_in_rooms(ranges, most)
     timelines: dict[int, Timeline] = {}
     for number, rows in found.items():
         room = rooms[number][0]
         if viewer.filter.matches_room(room.row.room_id):
-            timelines[number] = _cut(store, room, viewer, rows, upto)
+            timelines[number] = _cut(store, room, viewer, rows, most, upto)
         else:
             timelines[number] = Timeline([], False, Place(upto))
     return timelines
 
 
-def _cut(store: Store, room: ReadableRoom, viewer: Viewer, rows: list[EventRow], upto: int) -> Timeline:
-    """`rows` are the newest first, possibly more than wanted."""
+def end_of(room: ReadableRoom, upto: int) -> int:
+    """The position up to which the viewer may know the room."""
+    return upto if room.left_at is None else min(upto, room.left_at)
+
+
+def _cut(store: Store, room: ReadableRoom, viewer: Viewer, rows: list[EventRow], most: int, upto: int) -> Timeline:
+    """`rows` are the newest first, at most `most`, possibly more than wanted."""
     limit = viewer.filter.limit
     gap = next((index for index, row in enumerate(rows) if row.gap_before), None)
     if gap is not None:
@@ -55,9 +59,13 @@ def _cut(store: Store, room: ReadableRoom, viewer: Viewer, rows: list[EventRow],
     wanted = list(wanted_events(rows, viewer, room.row.room_id))
     seen = visible_events(store, room, viewer.user_id, wanted[: limit + 1])
     events = seen[:limit]
-    limited = len(wanted) > limit or gap is not None or len(seen) > limit
     events.reverse()
-    if events:
+    # Not all that there is was looked through: there may be more that is wanted.
+    unseen = len(rows) == most and len(wanted) <= limit
+    limited = len(wanted) > limit or gap is not None or unseen
+    if unseen:
+        start = Place(rows[-1].anchor or 0, rows[-1].rank - 1)
+    elif events:
         first = events[0][0]
         start = Place(first.anchor or 0, first.rank - 1)
     else:

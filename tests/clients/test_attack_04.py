@@ -1,0 +1,170 @@
+"""JSON that is made to hurt its reader, in bodies and in queries, at every endpoint of clients that reads any.
+
+Each is refused with a 4xx, in time and memory bounded by its length, and the server goes on.
+"""
+
+import json
+import re
+import resource
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.clients.conftest import Served
+from tests.conformance.client import Answer, MatrixClient, v3
+from tests.fuzz.routes import declared_routes
+
+LEVELS = 10_000
+KEYS = 1_000_000
+# What the process may have grown at most when all is done: far more than the largest body, far less than a bomb.
+MEMORY = 256 * 1024 * 1024
+
+# Values that no JSON has, or that we refuse: each is put in the place of a value.
+VALUES = {
+    "10k arrays": b"[" * LEVELS + b"]" * LEVELS,
+    "10k objects": b'{"a":' * LEVELS + b"1" + b"}" * LEVELS,
+    "unclosed arrays": b"[" * LEVELS,
+    "duplicate keys": b'{"a":1,"a":2}',
+    "duplicate keys by an escape": b'{"a":1,"\\u0061":2}',
+    "a lone surrogate": b'"\\ud800"',
+    "a lone surrogate as a key": b'{"\\udc00":1}',
+    "a raw NUL": b'"\x00"',
+    "invalid UTF-8": b'"\xff"',
+    "NaN": b"NaN",
+    "Infinity": b"Infinity",
+    "-Infinity": b"-Infinity",
+    "1e400": b"1e400",
+    "ten thousand digits": b"9" * 10_000,
+}
+# Whole bodies.
+BODIES = {
+    "a million keys": b"{" + b",".join(b'"%d":%d' % (key, key) for key in range(KEYS)) + b"}",
+    "as many keys as the limit of bytes lets through": b"{" + b",".join(b'"%x":1' % key for key in range(115_000)) + b"}",
+    "a million equal keys": b"{" + b",".join([b'"":1'] * KEYS) + b"}",
+    "a million commas": b'{"a":[' + b"," * KEYS + b"]}",
+    "nothing but brackets": b"[" * 1_000_000,
+}
+# One body of each kind of reader, with a value that may be anything where VALUE stands.
+READERS: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", v3("createRoom"), {"creation_content": {"x": "VALUE"}}),
+    ("POST", v3("createRoom"), {"initial_state": [{"type": "org.example", "content": {"x": "VALUE"}}]}),
+    ("POST", v3("createRoom"), {"power_level_content_override": {"users": "VALUE"}}),
+    ("PUT", "/_matrix/client/v3/rooms/{room}/send/org.example/{txn}", {"x": "VALUE"}),
+    ("PUT", "/_matrix/client/v3/rooms/{room}/state/org.example/", {"x": "VALUE"}),
+    ("PUT", "/_matrix/client/v3/user/{user}/account_data/org.example", {"x": "VALUE"}),
+    ("POST", "/_matrix/client/v3/user/{user}/filter", {"room": {"timeline": "VALUE"}}),
+    ("PUT", v3("pushrules", "global", "content", "mine"), {"actions": ["notify"], "pattern": "VALUE"}),
+    ("PUT", "/_matrix/client/v3/profile/{user}/org.example", {"org.example": "VALUE"}),
+    ("POST", v3("register"), {"username": "mallory", "password": "correct horse", "auth": {"type": "VALUE"}}),
+    ("POST", v3("login"), {"type": "m.login.password", "identifier": "VALUE", "password": "x"}),
+]
+# Queries that are read as JSON, or as numbers, or looked up.
+QUERIES: list[tuple[str, str]] = [
+    ("/_matrix/client/v3/sync", "filter"),
+    ("/_matrix/client/v3/sync", "since"),
+    ("/_matrix/client/v3/sync", "timeout"),
+    ("/_matrix/client/v3/rooms/{room}/messages", "filter"),
+    ("/_matrix/client/v3/rooms/{room}/messages", "from"),
+    ("/_matrix/client/v3/rooms/{room}/messages", "limit"),
+    ("/_matrix/client/v3/rooms/{room}/context/{event}", "filter"),
+    ("/_matrix/client/v3/rooms/{room}/context/{event}", "limit"),
+    ("/_matrix/client/v3/rooms/{room}/members", "at"),
+]
+# Of these the longest that a request line carries.
+IN_A_QUERY = {
+    **{name: value for name, value in VALUES.items() if len(value) < 100},
+    "1,500 arrays": b"[" * 1_500 + b"]" * 1_500,
+    "1,500 objects": b'{"a":' * 700 + b"1" + b"}" * 700,
+    "5,000 digits": b"9" * 5_000,
+    "an escaped NUL": b'{"types":["\\u0000"],"types":[]}',
+}
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+class Target:
+    """Somebody with a room, who can still be served."""
+
+    def __init__(self, client: MatrixClient, room: str, event: str) -> None:
+        self.client = client
+        self._values = {"room": room, "event": event, "user": client.user_id, "txn": "txn"}
+
+    def path(self, template: str) -> str:
+        for name, value in self._values.items():
+            template = template.replace("{" + name + "}", quote(value, safe=""))
+        return template
+
+    async def is_served(self) -> None:
+        """The next good request is answered, and what was sent before left nothing behind."""
+        assert (await self.client.call("GET", v3("account", "whoami")))["user_id"] == self.client.user_id
+        sent = await self.client.send(self._values["room"], "still here")
+        newest = (await self.client.messages(self._values["room"], limit=1))["chunk"][0]
+        assert newest["event_id"] == sent
+
+
+@pytest.fixture
+async def target(served: Served) -> Target:
+    alice = await served.user("alice")
+    room = await alice.create_room()
+    return Target(alice, room, await alice.send(room, "before"))
+
+
+def check_refused(answer: Answer, what: str) -> None:
+    assert 400 <= answer.status < 500, (what, answer.status, answer.raw[:200])
+    assert answer.body["errcode"] and answer.body["error"], what
+
+
+def grown() -> int:
+    """The most memory that this process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("name", VALUES)
+async def test_attack_04_hostile_values_in_bodies(target: Target, name: str) -> None:
+    """`parse_json` refuses them wherever they stand, at every kind of reader, before anything is done."""
+    for method, template, body in READERS:
+        raw = json.dumps(body).encode().replace(b'"VALUE"', VALUES[name])
+        answer = await target.client.ask(method, target.path(template), raw, headers=JSON_TYPE)
+        check_refused(answer, f"{method} {template}")
+    await target.is_served()
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_attack_04_hostile_bodies_everywhere(target: Target, name: str) -> None:
+    """Every route that takes a body: by its size, its number of values, or its depth; the memory stays small.
+
+    What fits into the limit of bytes and is legal JSON is refused for what it means.
+    """
+    before = grown()
+    readers = [route for route in declared_routes() if route.method in ("PUT", "POST")]
+    for route in readers:
+        path = re.sub(r"{\w+}", "x", target.path(route.path.replace("_id}", "}").replace("{user}", target.client.user_id)))
+        answer = await target.client.ask(route.method, path, BODIES[name], headers=JSON_TYPE)
+        if not takes_anything(route.path):
+            check_refused(answer, route.label)
+    assert grown() - before < MEMORY
+    await target.is_served()
+
+
+def takes_anything(path: str) -> bool:
+    """Whether the route reads no body."""
+    return path.endswith(("/logout", "/logout/all", "/forget"))
+
+
+@pytest.mark.parametrize(("template", "parameter"), QUERIES)
+async def test_attack_04_hostile_values_in_queries(target: Target, template: str, parameter: str) -> None:
+    """A query is read by the same rules: filters by `parse_json`, numbers and tokens by their form."""
+    for name, value in IN_A_QUERY.items():
+        # Not as an object, `filter` would be the id of one.
+        texts = [value, b'{"room":' + value + b"}", b'{"types":[' + value + b"]}"]
+        for text in texts[1:] if parameter == "filter" else texts:
+            path = target.path(template)
+            raw = await raw_get(target.client, f"{path}?dir=b&{parameter}={quote(text, safe='')}")
+            check_refused(raw, f"{template} {parameter} {name}")
+    await target.is_served()
+
+
+async def raw_get(client: MatrixClient, path_and_query: str) -> Answer:
+    """A GET whose query need not be text."""
+    path, _, query = path_and_query.partition("?")
+    return await client.ask("GET", path, query={name: RawValue(value) for name, value in pairs(query)})
