@@ -3,7 +3,7 @@
 
 FLAGS ?=
 
-.PHONY: help run test check coverage bench differential
+.PHONY: help run test check coverage bench differential fuzz
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' Makefile
@@ -27,6 +27,9 @@ bench: .venv/.installed-dev  ## CPU and latency beside Synapse (docs/reference/p
 differential: .venv/.installed-dev  ## the pure functions beside Synapse's, 10,000 cases for each room version
 	@scripts/synapse-venv
 	@.venv/bin/python -m tests.differential --cases 10000 $(FLAGS)
+
+fuzz: .venv/.installed-dev  ## 10,000 requests that nobody should send, to every endpoint
+	@.venv/bin/python -m tests.fuzz --cases 10000 $(FLAGS)
 
 .venv/.installed: pyproject.toml
 	@scripts/install

@@ -21,8 +21,9 @@ from config import data_directory
 from config.compose.server import Server, build_server
 from config.periodic import Periodic
 from config.settings import Settings
-from homeserver.domain.errors import ParleyError
+from homeserver.domain.errors import ParleyError, Unavailable
 from homeserver.storage.embedded import EmbeddedPostgres
+from homeserver.storage.embedded_account import EmbeddedPostgresError
 from homeserver.telemetry import logs, metrics
 
 logger = logging.getLogger("parley")
@@ -98,7 +99,7 @@ class Process:
         try:
             await server.listeners.open()
         except OSError as error:
-            raise ParleyError(f"cannot listen: {error}") from error
+            raise ParleyError(f"cannot listen: {error.strerror or error}") from error
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload, server)
         jobs = self._jobs(server)
@@ -120,7 +121,10 @@ class Process:
     async def _close(self, server: Server) -> None:
         server.house.sync.stop()
         server.house.typing.stop()
-        await server.desk.last_seen.flush()
+        try:
+            await server.desk.last_seen.flush()
+        except Unavailable as error:
+            logger.warning("when devices were last seen is not written: %s", error)
         await server.database.settle()
         server.desk.hashing.close()
         server.database.close()
@@ -146,12 +150,18 @@ class Process:
         """A PostgreSQL that ended without being asked is started again; requests wait or fail meanwhile."""
         if self._postgres is None or self._stop.is_set():
             return
-        status = self._postgres.poll()
-        if status is not None:
+        if self._postgres_is_up:
+            status = self._postgres.poll()
+            if status is None:
+                return
             self._postgres_is_up = False
             logger.error("PostgreSQL ended with status %s: it is started again", status)
+        try:
             self._postgres.start()
-            self._postgres_is_up = True
+        except EmbeddedPostgresError as error:
+            logger.error("PostgreSQL does not start, and is tried again: %s", error)
+            return
+        self._postgres_is_up = True
 
     async def _add_registration_tokens(self, server: Server) -> None:
         tokens = self._settings.registration.tokens

@@ -11,11 +11,10 @@ from homeserver.http.request import Request
 from homeserver.http.routing import Route
 from homeserver.services.accounts.requester import Requester
 from homeserver.services.rooms.send import Send
-from homeserver.services.rooms.state import RoomState
+from homeserver.services.rooms.state import MEMBERSHIPS, RoomState
 
 ROOM = "/_matrix/client/v3/rooms/{room_id}"
 ONE = (f"{ROOM}/state/{{event_type}}", f"{ROOM}/state/{{event_type}}/", f"{ROOM}/state/{{event_type}}/{{state_key}}")
-MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
 class State:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from homeserver.domain.identifiers import is_event_id
+
 THREAD = "m.thread"
 REPLACE = "m.replace"
 ANNOTATION = "m.annotation"
@@ -69,6 +71,4 @@ def _object(value: object) -> Mapping[str, Any]:
 
 def _event_id(value: Mapping[str, Any]) -> str | None:
     event_id = value.get("event_id")
-    if not isinstance(event_id, str) or not event_id.startswith("$") or not 2 <= len(event_id) <= MAX_LENGTH:
-        return None
-    return event_id
+    return event_id if is_event_id(event_id) else None

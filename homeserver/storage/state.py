@@ -59,16 +59,14 @@ ADD_CHANGE = Statement(
     "bigint, bigint, int, bigint, bigint",
     "INSERT INTO state_changes (room, position, key, before, after) VALUES ($1, $2, $3, $4, $5)",
 )
-
-
-CHANGED_NAMES = Statement(
-    "changed_state_names",
-    "bigint, bigint, bigint",
-    "SELECT DISTINCT k.type FROM state_changes c JOIN state_keys k ON k.number = c.key"
-    " WHERE c.room = $1 AND c.position > $2 AND c.position <= $3",
+CHANGES = Statement(
+    "list_state_changes",
+    "bigint[], bigint[], bigint[]",
+    "SELECT c.room, c.key, k.type, k.state_key, (array_agg(c.before ORDER BY c.position))[1],"
+    " (array_agg(c.after ORDER BY c.position DESC))[1] FROM unnest($1, $2, $3) AS w(room, after, upto)"
+    " JOIN state_changes c ON c.room = w.room AND c.position > w.after AND c.position <= w.upto"
+    " JOIN state_keys k ON k.number = c.key GROUP BY c.room, c.key, k.type, k.state_key",
 )
-
-
 CURRENT_OF_ROOMS = Statement(
     "current_state_of_rooms",
     "bigint[], int[], int[]",
@@ -83,6 +81,16 @@ CHANGED_AFTER = Statement(
     " JOIN state_changes c ON c.room = w.room AND c.position > w.position AND ($3 IS NULL OR c.key = ANY($3))"
     " ORDER BY c.room, c.key, c.position",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A key of a room's state that changed in a range of positions: which event stood there before, and which after."""
+
+    key: int
+    name: StateKey
+    before: int | None
+    after: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +123,10 @@ class State:
         missing: list[StateKey] = []
         for key in keys:
             number = self._keys.get(key) or self._new_keys.get(key)
-            if number is None:
-                missing.append(key)
-            else:
+            if number is not None:
                 numbers[key] = number
+            elif _can_stand(key):
+                missing.append(key)
         if missing:
             rows = self._transaction.fetch(FIND_KEYS, [key[0] for key in missing], [key[1] for key in missing])
             for type, state_key, number in rows:
@@ -172,6 +180,7 @@ class State:
 
     def find_current(self, room: int, generation: int, keys: Sequence[StateKey]) -> dict[StateKey, int]:
         """Event numbers of the current state at some keys."""
+        keys = [key for key in keys if _can_stand(key)]
         rows = self._transaction.fetch(
             FIND_CURRENT, room, generation, [key[0] for key in keys], [key[1] for key in keys]
         )
@@ -186,20 +195,16 @@ class State:
     def add_change(self, room: int, position: int, key: int, before: int | None, after: int | None) -> None:
         self._transaction.defer(ADD_CHANGE, room, position, key, before, after)
 
-    def list_changed_since(self, room: int, after: int, upto: int) -> dict[int, tuple[int | None, int | None]]:
-        """By key number: (event before `after`, event as of `upto`), for keys that changed in between."""
-        rows = self._transaction.text(
-            "SELECT key, (array_agg(before ORDER BY position))[1], (array_agg(after ORDER BY position DESC))[1]"
-            " FROM state_changes WHERE room = %s AND position > %s AND position <= %s GROUP BY key",
-            room,
-            after,
-            upto,
-        )
-        return {key: (before, since) for key, before, since in rows if before != since}
-
-    def list_changed_names(self, room: int, after: int, upto: int) -> set[str]:
-        """The types of state that changed with after < position <= upto."""
-        return {row[0] for row in self._transaction.fetch(CHANGED_NAMES, room, after, upto)}
+    def list_changes(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, list[Changed]]:
+        """By room: what changed with after < position <= upto. `ranges`: (after, upto) by room."""
+        found: dict[int, list[Changed]] = {room: [] for room in ranges}
+        if ranges:
+            after, upto = zip(*ranges.values(), strict=True)
+            for room, key, type, state_key, before, since in self._transaction.fetch(
+                CHANGES, list(ranges), list(after), list(upto)
+            ):
+                found[room].append(Changed(key, (type, state_key), before, since))
+        return found
 
     def list_as_of(
         self, places: Mapping[int, tuple[int, int]], keys: Sequence[StateKey] | None = None
@@ -283,3 +288,9 @@ class State:
                 chain.append((beneath, layers[beneath]))
                 beneath = layers[beneath].parent
         return chain
+
+
+def _can_stand(key: StateKey) -> bool:
+    """Not if U+0000 is in it: no text column can hold it, and no event with such a key is let in. What an event's
+    content names may have it all the same."""
+    return "\0" not in key[0] and "\0" not in key[1]

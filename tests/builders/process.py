@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._foreseen: list[str] = []
         # Where this life's part of the log begins, and the part that was not checked yet.
-        self._log_begin = self._log_unchecked = 0
+        self._log_begin = self._log_unchecked = self.log_file.stat().st_size
         self.urls: list[str] = []
         self.postgres_pid = 0
 
@@ -225,8 +226,8 @@ class ServerProcess:
             self._process.wait()
         for pid in {self.postgres_pid, self._find_postgres()} - {0}:
             with suppress(AssertionError):
-                await until(lambda pid=pid: not _is_postgres(pid), 20, "PostgreSQL ends with its Parley")
-            if _is_postgres(pid):
+                await until(partial(_is_gone, pid), 20, "PostgreSQL ends with its Parley")
+            if not _is_gone(pid):
                 os.kill(pid, signal.SIGKILL)
 
     async def refusal(self) -> tuple[int, str]:
@@ -268,12 +269,12 @@ def lines_of(log: str) -> Iterable[Mapping[str, Any]]:
         yield found if isinstance(found, dict) else {"message": line}
 
 
-def _is_postgres(pid: int) -> bool:
-    """Whether this number is a PostgreSQL, and not long somebody else's."""
+def _is_gone(pid: int) -> bool:
+    """Whether no PostgreSQL has this number; it may be somebody else's by now."""
     try:
-        return is_alive(pid) and b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return not is_alive(pid) or b"postgres" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return True
 
 
 @contextmanager

@@ -2,18 +2,16 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 # Far above what a busy machine needs: it bounds a test that would hang, and measures nothing.
 PATIENCE = 60.0
 _PAUSE = 0.02
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], within: float = PATIENCE, what: str = "") -> T:
-    """What `condition` returns as soon as it is true of anything; AssertionError after `within` seconds."""
+async def until(condition: Callable[[], object], within: float = PATIENCE, what: str = "") -> Any:
+    """What `condition`, which may be async, returns once that is true; AssertionError after `within` seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:

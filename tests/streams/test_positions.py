@@ -1,6 +1,7 @@
 """The one counter and its watermark."""
 
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -86,23 +87,28 @@ def test_next_block_is_asked_for_ahead() -> None:
     assert asked == [1, 1]
 
 
+class SlowBlocks(SmallBlocks):
+    """Something happens between a reservation and its answer, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] | None = None
+
+    def reserve(self) -> tuple[int, int]:
+        block = super().reserve()
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return block
+
+
 def test_block_that_comes_too_late_is_not_used() -> None:
     """A spare that was reserved before the block in use would lead backwards."""
-    blocks = SmallBlocks()
+    blocks = SlowBlocks()
     positions = Positions(blocks)
-
-    class Late:
-        """Answers with a block that was reserved before 20 more positions were taken."""
-
-        def reserve(self) -> tuple[int, int]:
-            block = blocks.reserve()
-            taken.extend(positions.take() for _ in range(20))
-            return block
-
     taken: list[int] = []
-    late = Positions(Late()) if False else positions
-    late._blocks = Late()
-    late.provide_spare()
+    blocks.meanwhile = lambda: taken.extend(positions.take() for _ in range(15))
+    positions.provide_spare()
     taken += [positions.take() for _ in range(30)]
 
     assert all(before < after for before, after in pairwise(taken))

@@ -1,5 +1,7 @@
 """Publications come out in the order of their positions, when nothing before them is unfinished any more."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,12 +35,12 @@ class Streams:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=12), st.randoms(use_true_random=False))
-def test_order_is_that_of_the_positions(writes: list[tuple[int, bool]], random: st.DataObject) -> None:
+def test_order_is_that_of_the_positions(writes: list[tuple[int, bool]], random: Random) -> None:
     """Writes that take positions in one order and end in any other, some without success: all is shown in order."""
     streams = Streams()
     taken = [([streams.positions.take() for _ in range(count)], succeeds) for count, succeeds in writes]
     order = list(range(len(taken)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     ended: list[int] = []
     for index in order:
         positions, succeeds = taken[index]

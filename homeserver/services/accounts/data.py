@@ -7,9 +7,9 @@ endpoints of their own. https://spec.matrix.org/v1.19/client-server-api/#client-
 from collections.abc import Mapping
 from typing import Any
 
-from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import BadRequest, NotAllowed, NotFound, TooLarge
 from homeserver.domain.identifiers import fits, is_room_id
+from homeserver.services.kept_json import kept_json
 from homeserver.services.persistence import Persistence
 from homeserver.storage.account_data import GLOBAL
 from homeserver.storage.store import Store
@@ -48,10 +48,9 @@ class AccountData:
             raise NotAllowed(f"{type} cannot be set through this API", "M_BAD_JSON")
         if not type or not fits(type):
             raise BadRequest("A type has 1 to 255 bytes")
-        encoded = canonical_json(content)
-        if len(encoded) > MAX_CONTENT_BYTES:
+        text = kept_json(content)
+        if len(text.encode()) > MAX_CONTENT_BYTES:
             raise TooLarge(f"Account data may have at most {MAX_CONTENT_BYTES} bytes")
-        text = encoded.decode()
 
         def work(store: Store) -> None:
             room = _room_number(store, room_id)

@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import BadRequest, NotFound
 from homeserver.domain.filters import parse_sync_filter
 from homeserver.domain.identifiers import is_opaque_id
+from homeserver.services.kept_json import kept_json
 from homeserver.services.persistence import Persistence
 from homeserver.storage.store import Store
 
@@ -28,7 +28,7 @@ class Filters:
     async def add(self, user_id: str, definition: Mapping[str, Any]) -> str:
         """The id of the filter. Raises BadRequest, naming the key, if it is none, or if there are too many."""
         parse_sync_filter(definition)
-        encoded = canonical_json(definition)
+        encoded = kept_json(definition).encode()
         if len(encoded) > MAX_FILTER_BYTES:
             raise BadRequest(f"A filter may have at most {MAX_FILTER_BYTES} bytes")
         filter_id = base64.urlsafe_b64encode(hashlib.sha256(encoded).digest()[:ID_BYTES]).decode()

@@ -7,10 +7,10 @@ https://spec.matrix.org/v1.19/client-server-api/#profiles
 import re
 from typing import Any, Protocol
 
-from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound
 from homeserver.domain.identifiers import fits
 from homeserver.services.accounts.requester import Requester
+from homeserver.services.kept_json import kept_json
 from homeserver.services.persistence import Persistence
 from homeserver.storage.store import Store
 
@@ -72,7 +72,7 @@ class Profiles:
             await self._remove(user_id, key)
             return
         _check_value(key, value)
-        content = canonical_json(value).decode()
+        content = kept_json(value)
 
         def work(store: Store) -> bool:
             store.users.lock(user_id)

@@ -21,6 +21,7 @@ from homeserver.domain.default_push_rules import (
 from homeserver.domain.errors import TooLarge
 from homeserver.domain.push_rules import rules_class
 from homeserver.domain.room_rules import rules_by_room
+from homeserver.services.kept_json import kept_json
 from homeserver.services.persistence import Persistence
 from homeserver.services.push.rule_book import DEFAULT_CLASS, RuleBook
 from homeserver.storage.account_data import GLOBAL
@@ -88,7 +89,7 @@ class PushRules:
             after = change(before)
             if after == before:
                 return
-            content = canonical_json(after).decode()
+            content = kept_json(after)
             classes = _classes(store, user_id, after)
             history = store.counts.list_classes(user_id)
             position = store.take_position()

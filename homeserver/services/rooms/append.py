@@ -217,7 +217,7 @@ class Append:
 
     @staticmethod
     def _followed(room: LockedRoom, place: _Place) -> set[int]:
-        """What an event follows, directly or through events that nobody sees: these are no ends of the room any more."""
+        """What an event follows, directly or through events that nobody sees: these end the room no more."""
         followed, unseen = set(place.prev), place.unseen
         while unseen:
             behind = {number for stored in room.events(unseen).values() for number in stored.prev} - followed

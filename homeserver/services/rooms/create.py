@@ -49,7 +49,7 @@ class Create:
         self._randomness = randomness
 
     async def __call__(self, creator: str, request: RoomRequest) -> str:
-        """The new room's id. Raises BadRequest, with M_INVALID_ROOM_STATE if the rules do not allow what was asked for."""
+        """The new room's id. Raises BadRequest, with M_INVALID_ROOM_STATE if the rules forbid what was asked for."""
         if len(request.invite) > MAX_INVITES:
             raise BadRequest(f"At most {MAX_INVITES} people can be invited at once")
         for user_id in request.invite:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from homeserver.domain.canonical import canonical_json
-from homeserver.domain.errors import BadRequest, Forbidden, NotFound
+from homeserver.domain.errors import Forbidden, NotFound
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom, readable_room
 from homeserver.services.client_form import ClientForm, quote
@@ -103,13 +103,6 @@ class RoomState:
         form.prepare(store, rows)
         room = quote(room_id)
         return f"[{','.join(form.event(row, None, room) for row in rows)}]".encode()
-
-
-def check_membership(value: str | None) -> str | None:
-    """A membership that a query names. Raises BadRequest."""
-    if value is not None and value not in MEMBERSHIPS:
-        raise BadRequest(f"{value!r} is no membership")
-    return value
 
 
 def _numbers(store: Store, room: ReadableRoom, position: int | None = None) -> dict[int, int]:

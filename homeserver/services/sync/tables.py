@@ -20,7 +20,7 @@ from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import push_rules_event, wanted_data
 from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
 from homeserver.services.sync.sections.standing import Standing, load_standing
-from homeserver.services.sync.sections.state import Wanted, changed_state, place_of_state, select_state
+from homeserver.services.sync.sections.state import Wanted, load_states, place_of_state, select_state
 from homeserver.services.sync.sections.timeline import Timeline, load_timelines
 from homeserver.services.tokens import SyncToken, write_place
 from homeserver.services.viewer import Viewer, ignored_users
@@ -28,6 +28,8 @@ from homeserver.storage.events import EventRow
 from homeserver.storage.receipts import ReceiptRow
 from homeserver.storage.store import Store
 
+# From which state the summary of a room follows.
+NAMING = {"m.room.member", "m.room.name", "m.room.canonical_alias"}
 # What an invited user is told of the room.
 STRIPPED = (
     "m.room.create",
@@ -99,9 +101,8 @@ class Tables:
         heroes = store.memberships.list_heroes(joined, request.user_id)
         wholes = {n for n in numbers if request.full_state or after is None or n in standing.newly_joined}
         wanted = Wanted(request.filter.room.state, request.use_state_after, request.lazy_members)
-        places = {n: place_of_state(outline.rooms[n], timelines[n], upto, wanted) for n in wholes}
-        generations = {n: outline.rooms[n].row.state_generation for n in wholes}
-        states = store.state.list_as_of({n: (generations[n], place) for n, place in places.items()})
+        known = {n: None if n in wholes else after for n in numbers}
+        states = load_states(store, outline.rooms, known, timelines, upto, wanted)
         form = ClientForm(request.user_id, request.device_id, self._clock.now_ms())
         answers: tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]] = ({}, {})
         for n in numbers:
@@ -110,12 +111,12 @@ class Tables:
             answer = RoomAnswer(limited=timeline.limited, prev_batch=write_place(timeline.start))
             form.prepare(store, [row for row, _ in timeline.events])
             answer.timeline = [form.event(row, membership) for row, membership in timeline.events]
-            if whole:
-                state = self._full_state(store, request, room, timeline, states[n], wanted, heroes.get(n, []))
-            else:
-                state = self._changed_state(store, room, timeline, starts[n], upto, wanted)
+            numbers_told = set(states[n].events.values())
             if n in standing.left:
-                state = self._with_leave(store, timeline, state, standing.left[n].event)
+                # The own leave is told also if it lies outside of the stay: a ban that came later.
+                numbers_told |= {standing.left[n].event} - {row.number for row, _ in timeline.events}
+            members = {request.user_id, *heroes.get(n, ())} if whole and wanted.lazy else None
+            state = self._state(store, room, timeline, numbers_told, upto, wanted, members)
             form.prepare(store, state)
             answer.state = [form.event(row, None) for row in state]
             data, data_filter = outline.room_data.get(n, []), request.filter.room.account_data
@@ -124,7 +125,7 @@ class Tables:
             if n in standing.joined:
                 answer.ephemeral = self._ephemeral(request, room, receipts.get(n, ()), after, starts[n], upto)
                 answer.counts = counts.get(n, (0, 0))
-                if whole or self._summary_changed(store, n, starts[n], upto):
+                if whole or states[n].changed & NAMING:
                     answer.summary = self._summary(store, request, room, heroes[n])
                 if whole or not answer.is_empty:
                     answers[0][room.row.room_id] = answer
@@ -180,32 +181,24 @@ class Tables:
                 events.append(push_rules_event(rules))
         return events
 
-    @staticmethod
-    def _full_state(
+    def _state(
+        self,
         store: Store,
-        request: SyncRequest,
         room: ReadableRoom,
         timeline: Timeline,
-        state: dict[int, int],
+        numbers: Collection[int],
+        upto: int,
         wanted: Wanted,
-        heroes: Collection[str],
+        members: set[str] | None,
     ) -> list[EventRow]:
-        """All of the room's state that the filter wants; of the members, a lazy client needs few."""
-        members: set[str] | None = None
-        if wanted.lazy:
-            members = {*(row.sender for row, _ in timeline.events), request.user_id, *heroes}
-        rows = store.events.list_by_numbers(state.values()).values()
-        return _in_order(select_state(rows, wanted, room.row.room_id, members))
-
-    def _changed_state(
-        self, store: Store, room: ReadableRoom, timeline: Timeline, after: int, upto: int, wanted: Wanted
-    ) -> list[EventRow]:
-        numbers = changed_state(store, room, timeline, after, upto, wanted)
-        rows = store.events.list_by_numbers(numbers.values()).values()
-        chosen = select_state(rows, wanted, room.row.room_id, None)
-        if wanted.lazy and timeline.events:
+        """Those events that the filter wants. `members`: whose member events a lazy client needs of all, besides those
+        of the timeline's senders; None: all of them."""
+        senders = {row.sender for row, _ in timeline.events}
+        rows = store.events.list_by_numbers(numbers).values()
+        chosen = select_state(rows, wanted, room.row.room_id, None if members is None else members | senders)
+        if members is None and wanted.lazy and senders:
             chosen += self._members_of_senders(store, room, timeline, upto, wanted, chosen)
-        return _in_order(chosen)
+        return sorted(chosen, key=lambda row: (row.anchor or 0, row.number))
 
     @staticmethod
     def _members_of_senders(
@@ -215,17 +208,12 @@ class Tables:
         there = {row.state_key for row in chosen if row.type == "m.room.member"}
         if not wanted.use_state_after:
             there |= {row.state_key for row, _ in timeline.events if row.type == "m.room.member"}
-        senders = {row.sender for row, _ in timeline.events} - there
+        keys = [("m.room.member", row.sender) for row, _ in timeline.events if row.sender not in there]
+        if not keys:
+            return []
         place = (room.row.state_generation, place_of_state(room, timeline, upto, wanted))
-        keys = [("m.room.member", sender) for sender in senders]
-        state = store.state.list_as_of({room.row.number: place}, keys) if keys else {room.row.number: {}}
-        return list(store.events.list_by_numbers(state[room.row.number].values()).values())
-
-    @staticmethod
-    def _with_leave(store: Store, timeline: Timeline, state: list[EventRow], number: int) -> list[EventRow]:
-        """Whoever left hears of it, also by an event that lies outside of the stay (a ban that came later)."""
-        told = {row.number for row in state} | {row.number for row, _ in timeline.events}
-        return state if number in told else [*state, *store.events.list_by_numbers([number]).values()]
+        state = store.state.list_as_of({room.row.number: place}, keys)[room.row.number]
+        return list(store.events.list_by_numbers(state.values()).values())
 
     def _ephemeral(
         self,
@@ -249,19 +237,10 @@ class Tables:
         return events
 
     @staticmethod
-    def _summary_changed(store: Store, room: int, after: int, upto: int) -> bool:
-        names = store.state.list_changed_names(room, after, upto)
-        return bool(names & {"m.room.member", "m.room.name", "m.room.canonical_alias"})
-
-    @staticmethod
     def _summary(store: Store, request: SyncRequest, room: ReadableRoom, heroes: list[str]) -> str:
         if not heroes:
             heroes = store.memberships.list_past_heroes(room.row.number, request.user_id)
         return summary_json(heroes, room.row.joined, room.row.invited)
-
-
-def _in_order(rows: list[EventRow]) -> list[EventRow]:
-    return sorted(rows, key=lambda row: (row.anchor or 0, row.number))
 
 
 def summary_json(heroes: Sequence[str], joined: int, invited: int) -> str:

@@ -17,7 +17,9 @@ from tests.services.rooms.scene import ALICE, BOB, CAROL, Scene, examples
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def standing(scene: Scene, room_id: str, user_id: str, type: str = "m.read", thread: str = "") -> ReceiptRow | None:
+async def standing(
+    scene: Scene, room_id: str, user_id: str, type: str = "m.read", thread: str = ""
+) -> ReceiptRow | None:
     rows = await scene.sql(
         "SELECT c.room, user_id, type, thread_id, event_id, anchor, ts, position FROM receipts c"
         " JOIN rooms r ON r.number = c.room WHERE room_id = %s AND user_id = %s AND type = %s AND thread_id = %s",
@@ -115,9 +117,7 @@ async def test_fully_read_marker_is_account_data(scene: Scene) -> None:
     number = (await scene.row(room_id)).number
     content = await scene.read(lambda store: store.account_data.find(BOB, number, "m.fully_read"))
     assert orjson.loads(content or "null") == {"event_id": event_id}
-    [marker] = [
-        one for one in scene.published if isinstance(one.item, AccountDataItem) and one.item.room == number
-    ]
+    [marker] = [one for one in scene.published if isinstance(one.item, AccountDataItem) and one.item.room == number]
     assert marker.keys == (user_key(BOB),)
     assert await standing(scene, room_id, BOB, "m.fully_read") is None
 

@@ -21,9 +21,7 @@ SOON = 0.01
 def told(scene: Scene, room_id: str) -> list[tuple[str, ...]]:
     """What was published of the room, in order."""
     return [
-        one.item.user_ids
-        for one in scene.published
-        if isinstance(one.item, TypingItem) and one.item.room_id == room_id
+        one.item.user_ids for one in scene.published if isinstance(one.item, TypingItem) and one.item.room_id == room_id
     ]
 
 
@@ -70,16 +68,16 @@ async def test_typing_ends_by_itself(scene: Scene) -> None:
 async def test_typing_again_starts_the_time_anew(scene: Scene) -> None:
     """The old timer no longer ends it; stopping takes the timer away, so nothing is told later."""
     room_id = await scene.room(members=[BOB])
-    typing = scene.services.typing
-    await typing.set(BOB, room_id, SOON)
-    await typing.set(BOB, room_id, LONG)
+    number, typing = (await scene.row(room_id)).number, scene.services.typing
+    typing.set_in_room(number, room_id, BOB, SOON)
+    typing.set_in_room(number, room_id, BOB, LONG)
     ended = asyncio.Event()
     # A timer that was set later than the first one fires after it.
     asyncio.get_running_loop().call_later(2 * SOON, ended.set)
     await ended.wait()
     assert told(scene, room_id) == [(BOB,)]
-    await typing.set(BOB, room_id, SOON)
-    await typing.set(BOB, room_id, 0)
+    typing.set_in_room(number, room_id, BOB, SOON)
+    typing.set_in_room(number, room_id, BOB, 0)
     ended.clear()
     asyncio.get_running_loop().call_later(2 * SOON, ended.set)
     await ended.wait()
@@ -124,10 +122,8 @@ async def test_room_holds_so_many(scene: Scene) -> None:
     typing.stop()
 
 
-async def test_silent_rooms_are_forgotten_and_told_of_once_more(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When there are very many rooms: a client that synced before hears that nobody types, one after it hears nothing."""
+async def test_silent_rooms_are_forgotten_and_told_of_once_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are many rooms: a client that synced before hears that nobody types, one after it hears nothing."""
     monkeypatch.setattr(module, "MAX_ROOMS", 200)
     typing = Typing(scene.database, scene.built.positions, scene.built.publisher)
     before = scene.built.positions.current()

@@ -172,9 +172,7 @@ class Replay:
                 local = user_id.partition(":")[2] == server_name
                 expected[user_id] = (event.content["membership"], event_id, event.sender, local)
         rows = store.memberships.list_of_room(room.number, ("join", "invite", "leave", "ban", "knock"))
-        assert {
-            row.user_id: (row.membership, numbers[row.event], row.sender, row.local) for row in rows
-        } == expected
+        assert {row.user_id: (row.membership, numbers[row.event], row.sender, row.local) for row in rows} == expected
         counts = [membership for membership, *_ in expected.values()]
         assert (room.joined, room.invited) == (counts.count("join"), counts.count("invite"))
 

@@ -7,6 +7,7 @@ and `Scene.receive` appends them, without the door that would check their signat
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -68,7 +69,12 @@ class Scene:
     # --- acting ---------------------------------------------------------------------------------------------------
 
     async def room(
-        self, version: str = "12", preset: str = "public_chat", creator: str = ALICE, members: Sequence[str] = (), **more: Any
+        self,
+        version: str = "12",
+        preset: str = "public_chat",
+        creator: str = ALICE,
+        members: Sequence[str] = (),
+        **more: Any,
     ) -> str:
         """A new room; `members` are people of ours who join it (they are invited first if they must be)."""
         invite = [] if preset == "public_chat" else list(members)
@@ -120,9 +126,7 @@ class Scene:
         self.clock.ms += 1
         if auth is None:
             state = replay.state_at(before)
-            auth = [
-                state[key] for key in auth_state_keys(version, type, sender, state_key, content) if key in state
-            ]
+            auth = [state[key] for key in auth_state_keys(version, type, sender, state_key, content) if key in state]
         server = sender.partition(":")[2]
         return build_pdu(
             version,
@@ -161,7 +165,9 @@ class Scene:
 
         return await self.database.write(work, room=events[0].room_id)
 
-    async def remote(self, room_id: str, sender: str, type: str, content: Mapping[str, Any], *args: Any, **more: Any) -> Event:
+    async def remote(
+        self, room_id: str, sender: str, type: str, content: Mapping[str, Any], *args: Any, **more: Any
+    ) -> Event:
         """Drafts and receives; the event must be accepted."""
         event = await self.draft(room_id, sender, type, content, *args, **more)
         verdict = await self.receive(event)
@@ -190,6 +196,16 @@ class Scene:
         """The room computed anew from the PDUs that the database holds."""
         return await self.database.read(lambda store: Replay.load(store, room_id))
 
+    async def check(self, room_id: str) -> None:
+        """Asserts that the tables say of the room, now and at every position, what follows from its PDUs."""
+        replay = await self.replay(room_id)
+        await self.database.read(partial(replay.check, server_name=SERVER_NAME))
+
+    async def check_now(self, room_id: str) -> None:
+        """As `check`, of now only."""
+        replay = await self.replay(room_id)
+        await self.database.read(partial(replay.check_now, server_name=SERVER_NAME))
+
     async def events(self, room_id: str) -> list[Event]:
         """All events of the room as the database gives them back, in the order of their arrival."""
         return list((await self.replay(room_id)).events.values())
@@ -203,7 +219,9 @@ class Scene:
         def work(store: Store) -> dict[StateKey, Event]:
             room = store.rooms.get(room_id)
             rows = store.transaction.text(
-                "SELECT event FROM current_state WHERE room = %s AND generation = %s", room.number, room.state_generation
+                "SELECT event FROM current_state WHERE room = %s AND generation = %s",
+                room.number,
+                room.state_generation,
             )
             stored = store.events.list_stored(ROOM_VERSIONS[room.version], room_id, [row[0] for row in rows])
             return {one.event.key: one.event for one in stored.values()}
@@ -229,9 +247,7 @@ class Scene:
 
     def event_items(self, room_id: str) -> list[EventItem]:
         """What was published of a room's timeline."""
-        return [
-            one.item for one in self.published if isinstance(one.item, EventItem) and one.item.room_id == room_id
-        ]
+        return [one.item for one in self.published if isinstance(one.item, EventItem) and one.item.room_id == room_id]
 
     async def get_content(self, user_id: str, room_id: str, type: str, state_key: str = "") -> Any:
         return orjson.loads(await self.services.state.get(user_id, room_id, type, state_key))

@@ -5,13 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
-from homeserver.domain.versions import ROOM_VERSIONS
 from homeserver.services.client_form import stripped, with_redacts
 from tests.services.rooms.scene import ALICE, BOB, CAROL, Scene
 
 in_module = pytest.mark.asyncio(loop_scope="module")
-
-VERSIONS = sorted(ROOM_VERSIONS, key=int)
 
 
 async def shown(scene: Scene, user_id: str, device_id: str, room_id: str, event_id: str) -> dict[str, Any]:
@@ -20,7 +17,7 @@ async def shown(scene: Scene, user_id: str, device_id: str, room_id: str, event_
 
 
 @in_module
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["1", "3", "12"])
 async def test_members_of_an_event(scene: Scene, version: str) -> None:
     """What clients are told, and nothing of what servers tell each other; the same in what is published."""
     room_id = await scene.room(version, members=[BOB])
@@ -78,7 +75,7 @@ async def test_state_tells_what_it_replaced(scene: Scene, version: str) -> None:
 
 
 @in_module
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["1", "3", "10", "11", "12"])
 async def test_redactions_name_their_target_in_both_places(scene: Scene, version: str) -> None:
     """For clients of any age, whatever the room version says; so does `redacted_because`."""
     room_id = await scene.room(version, members=[BOB])

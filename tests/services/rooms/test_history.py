@@ -39,7 +39,9 @@ async def told(scene: Scene) -> Told:
         sender = (ALICE, BOB, CAROL)[number % 3]
         match number:
             case 4 | 20:
-                await scene.put(ALICE, room_id, VISIBILITY, {"history_visibility": "joined" if number == 4 else "shared"})
+                await scene.put(
+                    ALICE, room_id, VISIBILITY, {"history_visibility": "joined" if number == 4 else "shared"}
+                )
             case 8:
                 [fork] = (await scene.replay(room_id)).tips
             case 10 | 11:
@@ -162,9 +164,7 @@ async def test_there_and_back_again(scene: Scene, told: Told) -> None:
         there = await page(scene, BOB, told.room_id, start=start, limit=6)
         if "end" not in there:
             break
-        back = await page(
-            scene, BOB, told.room_id, backwards=False, start=there["end"], stop=there["start"], limit=50
-        )
+        back = await page(scene, BOB, told.room_id, backwards=False, start=there["end"], stop=there["start"], limit=50)
         assert ids(back) == list(reversed(ids(there)))
         assert "end" not in back
         start = there["end"]
@@ -202,9 +202,10 @@ async def test_sync_token_is_a_place_in_the_history(scene: Scene) -> None:
 @pytest.mark.parametrize("token", ["", "h", "h1", "hx_y", "h1_2_3", "e.x.0", "h-1_0", "h1_99999999999", "h" + "9" * 30])
 async def test_token_that_is_none(scene: Scene, told: Told, token: str) -> None:
     """400 for whatever we cannot have given out."""
-    for name in ("start", "stop"):
-        with pytest.raises(BadRequest):
-            await page(scene, ALICE, told.room_id, **{name: token})
+    with pytest.raises(BadRequest):
+        await page(scene, ALICE, told.room_id, start=token)
+    with pytest.raises(BadRequest):
+        await page(scene, ALICE, told.room_id, stop=token)
 
 
 async def test_page_of_nothing(scene: Scene, told: Told) -> None:
@@ -279,9 +280,7 @@ async def test_lazy_members_are_those_who_speak(scene: Scene, told: Told, backwa
     lazy = parse_event_filter({"lazy_load_members": True, "types": ["m.room.message"]})
     start = None
     while True:
-        answer = await page(
-            scene, ALICE, told.room_id, start=start, limit=3, filter=lazy, backwards=backwards
-        )
+        answer = await page(scene, ALICE, told.room_id, start=start, limit=3, filter=lazy, backwards=backwards)
         members = [event["state_key"] for event in answer.get("state", [])]
         assert all(event["type"] == MEMBER and event["room_id"] == told.room_id for event in answer.get("state", []))
         assert sorted(members) == sorted({event["sender"] for event in answer["chunk"]})
@@ -328,12 +327,8 @@ async def test_context_has_the_state_at_its_last_event(scene: Scene, told: Told)
         last = answer["events_after"][-1]["event_id"] if answer["events_after"] else visible[place]
         assert set(ids(answer, "state")) == set(replay.after[last].values())
         lazy = await context(scene, BOB, told.room_id, visible[place], 4, lazy_load_members=True)
-        senders = {
-            event["sender"] for event in (lazy["event"], *lazy["events_before"], *lazy["events_after"])
-        }
-        wanted = {
-            one for key, one in replay.after[last].items() if key[0] != MEMBER or key[1] in senders
-        }
+        senders = {event["sender"] for event in (lazy["event"], *lazy["events_before"], *lazy["events_after"])}
+        wanted = {one for key, one in replay.after[last].items() if key[0] != MEMBER or key[1] in senders}
         assert set(ids(lazy, "state")) == wanted
 
 

@@ -5,7 +5,6 @@ import pytest
 from homeserver.domain.errors import Forbidden
 from homeserver.streams.keys import room_key, user_key
 from homeserver.streams.publications import StateItem
-from tests.builders.cluster import SERVER_NAME
 from tests.services.rooms.scene import ALICE, BOB, CAROL, EVE, FRANK, MEMBER, Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -13,15 +12,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 RULES = "m.room.join_rules"
 
 
-async def check(scene: Scene, room_id: str) -> None:
-    replay = await scene.replay(room_id)
-    await scene.read(lambda store: replay.check(store, SERVER_NAME))
-
-
 @pytest.mark.parametrize("version", ["2", "8", "12"])
 async def test_join_that_a_fork_undoes(scene: Scene, version: str) -> None:
-    """Carol and Frank entered a public room that Eve had closed on a fork: once the forks meet they are not in it, their
-    rows are gone, the count is right, and whoever watches either of them is told."""
+    """Carol and Frank entered a public room that Eve had closed on a fork: once the forks meet they are not in it,
+    their rows are gone, the count is right, and whoever watches either of them is told."""
     room_id = await scene.room(version, members=[BOB])
     await scene.set_levels(ALICE, room_id, users={EVE: 50})
     await scene.remote_join(room_id, EVE)
@@ -51,11 +45,11 @@ async def test_join_that_a_fork_undoes(scene: Scene, version: str) -> None:
     )  # fmt: skip
     assert changes == [(CAROL, True, None), (FRANK, True, None)]
     assert (await scene.event(room_id, closed.event_id)).content["join_rule"] == "invite"
-    await check(scene, room_id)
+    await scene.check(room_id)
     # Invited, they may come back.
     await scene.services.membership.invite(ALICE, room_id, CAROL)
     await scene.services.membership.join(CAROL, room_id)
-    await check(scene, room_id)
+    await scene.check(room_id)
 
 
 async def test_names_fit_the_column(scene: Scene) -> None:
@@ -66,7 +60,7 @@ async def test_names_fit_the_column(scene: Scene) -> None:
         await scene.put(BOB, room_id, MEMBER, {"membership": "join", "displayname": name}, BOB)
         row = await scene.read(lambda store: store.memberships.find(BOB, number))
         assert row is not None and row.display_name == kept
-    await check(scene, room_id)
+    await scene.check(room_id)
 
 
 async def test_open_history_is_lost_for_ever(scene: Scene) -> None:
@@ -115,4 +109,4 @@ async def test_redaction_on_a_fork(scene: Scene, version: str) -> None:
     await scene.set_levels(ALICE, room_id, users={EVE: 0})
     await scene.receive(await scene.draft(room_id, EVE, "m.room.redaction", {}, redacts=kept, prev=[fork]))
     assert (await scene.event(room_id, kept)).content["body"] == "kept"
-    await check(scene, room_id)
+    await scene.check(room_id)

@@ -15,6 +15,8 @@ from tests.services.rooms.wire import assert_intact
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VERSIONS = sorted(ROOM_VERSIONS, key=int)
+# One of each kind of redaction.
+REDACTIONS = ("1", "3", "6", "9", "11", "12")
 MESSAGE = "org.example.message"
 # What a JSON body can hold in any room; each is sent, read back and compared.
 CONTENTS: list[dict[str, Any]] = [
@@ -50,8 +52,7 @@ async def test_content_survives_in_messages_and_state(scene: Scene, version: str
             event_id = await scene.put(ALICE, room_id, "org.example.state", content, state_key)
             await assert_sent(scene, room_id, event_id, content)
             await scene.services.history.event(ALICE, "D", room_id, event_id)
-    replay = await scene.replay(room_id)
-    await scene.read(lambda store: replay.check(store, SERVER_NAME))
+    await scene.check(room_id)
 
 
 @pytest.mark.parametrize("version", ["6", "12"])
@@ -113,7 +114,7 @@ async def test_duplicates_at_once_are_one_event(scene: Scene) -> None:
     assert [item.event_id for item in scene.event_items(room_id)][before:] == timeline
     replay = await scene.replay(room_id)
     assert len(replay.tips) == 1
-    await scene.read(lambda store: replay.check(store, SERVER_NAME))
+    await scene.check(room_id)
 
 
 async def test_same_state_makes_no_second_event(scene: Scene) -> None:
@@ -198,9 +199,14 @@ async def test_nobody_gives_or_takes_more_power_than_their_own(scene: Scene, ver
     """Power levels change only within the sender's own level, and never an equal's."""
     room_id = await scene.room(version, members=[BOB, CAROL])
     await scene.set_levels(ALICE, room_id, users={BOB: 50, CAROL: 50}, events={"m.room.power_levels": 50})
-    for levels in ({"users": {BOB: 51}}, {"users": {CAROL: 0}}, {"ban": 60}, {"events": {}}, {"users_default": 51}):
-        if levels == {"events": {}}:
-            continue
+    beyond: list[dict[str, Any]] = [
+        {"users": {BOB: 51}},
+        {"users": {CAROL: 0}},
+        {"ban": 60},
+        {"events": {"x": 51}},
+        {"users_default": 51},
+    ]
+    for levels in beyond:
         with pytest.raises(Forbidden):
             await scene.set_levels(BOB, room_id, **levels)
     if int(version) >= 6:
@@ -215,11 +221,10 @@ async def test_nobody_gives_or_takes_more_power_than_their_own(scene: Scene, ver
     await scene.set_levels(ALICE, room_id, users={CAROL: 0})
     with pytest.raises(Forbidden):
         await scene.set_levels(CAROL, room_id, ban=0)
-    replay = await scene.replay(room_id)
-    await scene.read(lambda store: replay.check(store, SERVER_NAME))
+    await scene.check(room_id)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", REDACTIONS)
 async def test_redaction_takes_the_content_for_good(scene: Scene, version: str) -> None:
     """By the sender or by somebody with power; no byte of it stays in the table, and what is left is intact."""
     room_id = await scene.room(version, members=[BOB, CAROL])
@@ -243,7 +248,7 @@ async def test_redaction_takes_the_content_for_good(scene: Scene, version: str) 
         assert secret not in item.redacted[1]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", REDACTIONS)
 async def test_redaction_that_is_not_allowed(scene: Scene, version: str) -> None:
     """Of somebody else's event without power, of the create event, of a message in another room: without effect."""
     room_id, other = await scene.room(version, members=[BOB, CAROL]), await scene.room(version, members=[BOB])
@@ -279,7 +284,7 @@ async def test_redaction_of_another_server_applies_where_its_version_lets_it(sce
     assert (await scene.event(room_id, theirs.event_id)).content == {}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", REDACTIONS)
 async def test_redacted_state_keeps_what_is_protected(scene: Scene, version: str) -> None:
     """It stays the state at its key and stays in force: levels, join rules, memberships; the rest is gone."""
     room_id = await scene.room(version, members=[BOB])
@@ -309,5 +314,4 @@ async def test_redacted_state_keeps_what_is_protected(scene: Scene, version: str
             await scene.services.membership.invite(BOB, room_id, someone)
     else:
         await scene.services.membership.invite(BOB, room_id, someone)
-    replay = await scene.replay(room_id)
-    await scene.read(lambda store: replay.check(store, SERVER_NAME))
+    await scene.check(room_id)

@@ -111,9 +111,7 @@ async def test_state_at_every_token_is_the_state_of_that_time(scene: Scene) -> N
     replay = await scene.replay(room_id)
     for event_id, state in replay.snapshots:
         row = await scene.event_row(event_id)
-        expected = {
-            key[1]: replay.events[one].content["membership"] for key, one in state.items() if key[0] == MEMBER
-        }
+        expected = {key[1]: replay.events[one].content["membership"] for key, one in state.items() if key[0] == MEMBER}
         assert await members(scene, ALICE, room_id, f"epoch.{row.anchor}.0") == expected
 
 
@@ -124,9 +122,7 @@ async def test_joined_members_have_names(scene: Scene) -> None:
     await scene.put(CAROL, room_id, MEMBER, {"membership": "join", "displayname": 7, "avatar_url": None}, CAROL)
     await scene.services.membership.invite(ALICE, room_id, DAVE)
     answer = orjson.loads(await scene.services.state.joined_members(ALICE, room_id))
-    assert answer == {
-        "joined": {ALICE: {}, BOB: {"display_name": "B", "avatar_url": "mxc://a/b"}, CAROL: {}}
-    }
+    assert answer == {"joined": {ALICE: {}, BOB: {"display_name": "B", "avatar_url": "mxc://a/b"}, CAROL: {}}}
     with pytest.raises(Forbidden):
         await scene.services.state.joined_members(DAVE, room_id)
 

@@ -4,8 +4,9 @@ The recount knows no classes, no ordinals and no exceptions. https://spec.matrix
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -41,7 +42,10 @@ RULE_SETS: dict[str, list[Change]] = {
     "nothing": [("set_enabled", ("override", ".m.rule.master", True), {})],
     "mentions": [("set_actions", ("underride", ".m.rule.message", []), {})],
     "keyword": [own("content", "word", HIGHLIGHT, pattern="word")],
-    "quiet-keyword": [own("content", "word", NOTIFY, pattern="w?rd*"), ("set_enabled", ("underride", ".m.rule.message", False), {})],
+    "quiet-keyword": [
+        own("content", "word", NOTIFY, pattern="w?rd*"),
+        ("set_enabled", ("underride", ".m.rule.message", False), {}),
+    ],
     "not-bob": [own("sender", BOB, [])],
     "bob-above-all": [own("override", "bob", HIGHLIGHT, conditions=[condition("sender", BOB)])],
     "muted-room": [own("room", "{room}", [])],
@@ -77,6 +81,7 @@ class Story:
     room_id: str
     number: int
     users: list[str]
+    seed: int
     events: list[Told] = field(default_factory=list)
     # Where each user's counting starts: joining, the own last event, the receipts.
     start: dict[str, int] = field(default_factory=dict)
@@ -90,7 +95,7 @@ class Story:
         joined = (await scene.row(self.room_id)).joined
         meant = {}
         for user_id in self.users:
-            rules = await scene.read(lambda store, user_id=user_id: scene.services.rule_book.rules_of(store, user_id))
+            rules = await scene.services.push_rules.get_all(user_id)
             name = state[(MEMBER, user_id)].content.get("displayname")
             outcome = compile_rules(rules, user_id).evaluate(
                 EventView(event), joined, power.of_user(event.sender), power.for_notification, name
@@ -120,7 +125,7 @@ class Story:
     async def check(self) -> None:
         unread = Unread(self.scene.services.rule_book, self.scene.services.slots)
         for user_id in self.users:
-            counts = await self.scene.read(lambda store, user_id=user_id: unread(store, user_id, [self.number]))
+            counts = await self.scene.read(partial(unread, user_id=user_id, rooms=[self.number]))
             assert counts == {self.number: self.recount(user_id)}, user_id
 
 
@@ -140,24 +145,27 @@ async def change_rules(scene: Scene, user_id: str, room_id: str, change: Change)
     await getattr(scene.services.push_rules, method)(user_id, *arguments, **filled(options))
 
 
-async def begin(scene: Scene, seed: int) -> Story:
-    """All rule sets in one room, and one pair of users with the same."""
-    users = [f"@{name}-{seed}:{SERVER_NAME}" for name in [*RULE_SETS, "default-too", "keyword-too"]]
+async def register(scene: Scene, user_id: str, name: str) -> None:
+    def work(store: Store) -> None:
+        store.users.add(user_id, None, False, 0)
+        store.profiles.set(user_id, "displayname", f'"{name}"')
+
+    await scene.database.write(work)
+
+
+async def begin(scene: Scene, seed: int, names: Sequence[str] = (*RULE_SETS, "default", "keyword")) -> Story:
+    """Users with these rule sets in one room; some of them have the same."""
+    users = [f"@{name}-{seed}-{n}:{SERVER_NAME}" for n, name in enumerate(names)]
     room_id = await scene.room("12", members=[BOB])
     await scene.remote_join(room_id, EVE)
     for user_id in users:
-        name = user_id.partition("-")[0][1:]
-        await scene.database.write(lambda store, user_id=user_id: store.users.add(user_id, None, False, 0))
-        profile = f'"{name.capitalize()} of {seed}"'
-        await scene.database.write(
-            lambda store, user_id=user_id, profile=profile: store.profiles.set(user_id, "displayname", profile)
-        )
-    for name, user_id in zip([*RULE_SETS, "default", "keyword"], users, strict=True):
+        await register(scene, user_id, f"{user_id.partition('-')[0][1:].capitalize()} of {seed}")
+    for name, user_id in zip(names, users, strict=True):
         for change in RULE_SETS[name]:
             await change_rules(scene, user_id, room_id, change)
         await scene.services.membership.join(user_id, room_id)
     await scene.set_levels(ALICE, room_id, users={BOB: 50}, notifications={"room": 50}, users_default=10)
-    story = Story(scene, room_id, (await scene.row(room_id)).number, users)
+    story = Story(scene, room_id, (await scene.row(room_id)).number, users, seed)
     state = await scene.state(room_id)
     for user_id in users:
         story.start[user_id] = (await scene.event_row(state[(MEMBER, user_id)].event_id)).anchor or 0
@@ -184,7 +192,9 @@ CONTENTS: list[dict[str, Any]] = [
 async def step(story: Story, choose: random.Random) -> None:
     scene, users = story.scene, story.users
     sender = choose.choice([ALICE, BOB, BOB, *choose.sample(users, 2)])
-    match choose.choice(["say"] * 5 + ["mention", "name", "state", "remote", "redact", "read", "read", "rules", "grant"]):
+    match choose.choice(
+        ["say"] * 5 + ["mention", "name", "state", "remote", "redact", "read", "read", "rules", "grant"]
+    ):
         case "say":
             await story.say(sender, choose.choice(CONTENTS))
         case "mention":
@@ -192,7 +202,7 @@ async def step(story: Story, choose: random.Random) -> None:
             await story.say(sender, {"body": "you", "m.mentions": {"user_ids": named}})
         case "name":
             name = choose.choice(users).partition("-")[0][1:].capitalize()
-            await story.say(sender, {"body": f"Where is {name} of {users[0].partition('-')[2].partition(':')[0]}?"})
+            await story.say(sender, {"body": f"Where is {name} of {story.seed}?"})
         case "state":
             type = choose.choice(["m.room.topic", "m.room.tombstone", "org.example"])
             content = {"body": "x", "replacement_room": "!x", "topic": f"{choose.random()}"}
@@ -218,14 +228,14 @@ async def step(story: Story, choose: random.Random) -> None:
             pass
 
 
-@pytest.mark.parametrize("seed", range(examples(3)))
+@pytest.mark.parametrize("seed", range(examples(2)))
 async def test_counts_equal_a_recount(scene: Scene, seed: int) -> None:
     """Random messages, mentions, keywords, state, redactions, receipts, changed rules and granted slots: the counts of
     everybody are those of a recount, whichever way they are had."""
     choose = random.Random(seed)
     story = await begin(scene, seed)
     await story.check()
-    for number in range(36):
+    for number in range(32):
         await step(story, choose)
         if number % 4 == 0:
             await story.check()
@@ -239,7 +249,7 @@ async def test_counts_equal_a_recount(scene: Scene, seed: int) -> None:
 
 async def test_muting_does_not_rewrite_the_past(scene: Scene) -> None:
     """What was unread before stays unread; what comes afterwards is silent; and the other way round."""
-    story = await begin(scene, 1000)
+    story = await begin(scene, 1000, ["default", "mentions"])
     muted = story.users[0]
     await story.say(ALICE, {})
     await story.say(ALICE, {})
@@ -255,7 +265,7 @@ async def test_muting_does_not_rewrite_the_past(scene: Scene) -> None:
 
 async def test_renewing_a_profile_reads_everything(scene: Scene) -> None:
     """Whatever somebody does in the room says that they have seen it: also a new name."""
-    story = await begin(scene, 1001)
+    story = await begin(scene, 1001, ["default", "mentions"])
     await story.say(ALICE, {})
     user_id = story.users[0]
     content = {"membership": "join", "displayname": "New"}

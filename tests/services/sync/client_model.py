@@ -216,8 +216,8 @@ def _journal(part: Json) -> Json:
 
 
 def _state(part: Json) -> list[Json]:
-    events: list[Json] = part.get("state", part.get("state_after", {"events": []}))["events"]
-    return events
+    section: Json = part.get("state") or part.get("state_after") or {}
+    return list(section.get("events", []))
 
 
 def _ageless(event: Json) -> Json:

@@ -81,7 +81,7 @@ async def _check_timeline(world: World, story: Story, client: Client, room_id: s
     for gap in held.gaps:
         filled += timeline[place : gap.place]
         place = gap.place
-        last = (shown(timeline[:place]) or [""])[-1]
+        last = (shown(filled) or [""])[-1]
         filled += await _page(world, client, room_id, gap.prev_batch, last)
     filled += timeline[place:]
     assert shown(filled) == shown(everything)

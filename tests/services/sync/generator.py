@@ -83,23 +83,24 @@ async def shrink(
     return kept
 
 
-async def play_all(play: Callable[[Sequence[Step]], Awaitable[None]], seed: int, steps: Sequence[Step]) -> None:
+Play = Callable[[World, int, Sequence[Step]], Awaitable[None]]
+
+
+async def play_all(world: World, play: Play, seed: int, steps: Sequence[Step]) -> None:
     """Plays the steps; if that fails, fails with as few of them as will do."""
 
     async def fails(fewer: Sequence[Step]) -> bool:
         try:
-            await play(fewer)
+            await play(world, seed, fewer)
         except AssertionError:
             return True
         return False
 
     try:
-        await play(steps)
+        await play(world, seed, steps)
     except AssertionError as error:
-        fewer = await shrink(steps, fails)
-        error.add_note(
-            f"seed {seed} (PARLEY_TEST_SEED={seed} PARLEY_TEST_EXAMPLES=1), as few steps as fail:\n{tell(fewer)}"
-        )
+        fewer = tell(await shrink(steps, fails))
+        error.add_note(f"seed {seed} (PARLEY_TEST_SEED={seed} PARLEY_TEST_EXAMPLES=1), as few steps as fail:\n{fewer}")
         raise
 
 
@@ -110,11 +111,11 @@ def tell(steps: Sequence[Step]) -> str:
 class Story:
     """Three to five people here, two elsewhere, and up to four rooms."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, people: int = 0) -> None:
         self.world = world
         self.number = world.new_story()
         chance = random.Random(seed)
-        self.people = [f"@p{n}-{self.number}:{SERVER_NAME}" for n in range(chance.randint(3, 5))]
+        self.people = [f"@p{n}-{self.number}:{SERVER_NAME}" for n in range(people or chance.randint(3, 5))]
         self.strangers = [f"@s{n}-{self.number}:{REMOTE}" for n in range(2)]
         self.version_at = seed
         self.rooms: list[str] = []
@@ -122,7 +123,7 @@ class Story:
         self._sent: list[tuple[str, str, str, str]] = []
         self._ignored: dict[str, set[str]] = {}
         self._changed_rules: set[str] = set()
-        self._rules = PushRules(world.database, world.house.rule_book)
+        self.rules = PushRules(world.database, world.house.rule_book)
 
     async def begin(self) -> None:
         """A room in which everybody is."""
@@ -355,21 +356,21 @@ class Story:
     async def _data(self, who: int, where: int, what: int, value: int, *_: int) -> None:
         person = self.people[who % len(self.people)]
         room = self._room(where) if what % 2 else None
-        await self._account_data(person, f"org.example.{what // 2 % 2}", {"value": value % 4}, room)
+        await self.set_data(person, f"org.example.{what // 2 % 2}", {"value": value % 4}, room)
 
     async def _ignore(self, who: int, _where: int, whom: int, *_: int) -> None:
         person = self.people[who % len(self.people)]
         ignored: dict[str, Any] = {self._anybody(whom): {}} if whom % 3 else {}
         self._ignored.setdefault(person, set()).update(ignored, [""])
-        await self._account_data(person, "m.ignored_user_list", {"ignored_users": ignored}, None)
+        await self.set_data(person, "m.ignored_user_list", {"ignored_users": ignored}, None)
 
-    async def _account_data(self, person: str, type: str, content: Mapping[str, Any], room: str | None) -> None:
+    async def set_data(self, person: str, type: str, content: Mapping[str, Any], room: str | None = None) -> None:
         await AccountData(self.world.database).set(person, type, content, room)
 
     async def _rule(self, who: int, where: int, what: int, whom: int, *_: int) -> None:
         person = self.people[who % len(self.people)]
         self._changed_rules.add(person)
-        await change_rules(self._rules, person, what, self._room(where), self._anybody(whom))
+        await change_rules(self.rules, person, what, self._room(where), self._anybody(whom))
 
     # --- from elsewhere ---
 

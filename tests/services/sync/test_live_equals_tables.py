@@ -108,7 +108,7 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
 async def _check(cluster: Cluster, verbs: Mapping[str, int], few: int) -> None:
     async with open_world(cluster) as world:
         for seed in examples(few):
-            await play_all(lambda steps, seed=seed: _play(world, seed, steps), seed, plan(seed, LENGTH, verbs))
+            await play_all(world, _play, seed, plan(seed, LENGTH, verbs))
 
 
 async def test_local_history_is_told_alike_from_memory_and_from_tables(cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/rooms/v11/#handling-redactions
 """
 
 from homeserver.domain.authorization.rules import authorize_redaction_applies
+from homeserver.domain.identifiers import is_event_id
 from homeserver.domain.redaction import redact
 from homeserver.services.rooms.changes import Appended
 from homeserver.services.rooms.room import LockedRoom
@@ -13,7 +14,7 @@ from homeserver.storage.events import join, split
 
 def apply(room: LockedRoom, appended: Appended) -> None:
     redaction = appended.stored.event
-    if redaction.type != "m.room.redaction" or redaction.redacts is None:
+    if redaction.type != "m.room.redaction" or not is_event_id(redaction.redacts):
         return
     target = room.store.events.find(redaction.redacts)
     if target is None or target.room != room.row.number or target.redacted_by is not None:

@@ -4,13 +4,14 @@
 https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from homeserver.domain.filters import EventFilter
 from homeserver.services.access import ReadableRoom
 from homeserver.services.sync.sections.timeline import Timeline, end_of
 from homeserver.storage.events import EventRow, parse_members
+from homeserver.storage.state import Changed
 from homeserver.storage.store import Store
 
 
@@ -33,30 +34,48 @@ def place_of_state(room: ReadableRoom, timeline: Timeline, upto: int, wanted: Wa
     return end_of(room, upto)
 
 
-def changed_state(
-    store: Store, room: ReadableRoom, timeline: Timeline, after: int, upto: int, wanted: Wanted
-) -> dict[int, int]:
-    """What changed since `after` and is not told by the timeline itself: event number by key number."""
-    number, end = room.row.number, end_of(room, upto)
-    last = {key: event for key, event in _changed(store, number, after, end).items() if event is not None}
-    if wanted.use_state_after:
-        return last
-    found: dict[int, int] = {}
-    if timeline.limited and timeline.first_anchor is not None:
-        before = _changed(store, number, after, timeline.first_anchor - 1)
-        found = {key: event for key, event in before.items() if event is not None}
-    # A merge of branches may change keys of which no event of this timeline tells, and some events may be invisible.
-    told = {row.number for row, _ in timeline.events}
-    rest = {key: event for key, event in last.items() if event not in told and key not in found}
-    if rest:
-        names = store.state.name_keys(rest)
-        in_timeline = {(row.type, row.state_key) for row, _ in timeline.events}
-        found.update({key: event for key, event in rest.items() if names[key] not in in_timeline})
+@dataclass(slots=True)
+class Beside:
+    """What goes beside a timeline: event number by key number. `changed` are the types of state that changed since the
+    client heard of the room, wherever that is told."""
+
+    events: dict[int, int]
+    changed: set[str] = field(default_factory=set)
+
+
+def load_states(
+    store: Store,
+    rooms: Mapping[int, ReadableRoom],
+    starts: Mapping[int, int | None],
+    timelines: Mapping[int, Timeline],
+    upto: int,
+    wanted: Wanted,
+) -> dict[int, Beside]:
+    """By room number. `starts`: the position that the client knows the room's state of; None: it knows nothing."""
+    places = {n: place_of_state(rooms[n], timelines[n], upto, wanted) for n in starts}
+    whole = {n: (rooms[n].row.state_generation, places[n]) for n, start in starts.items() if start is None}
+    found = {n: Beside(state) for n, state in store.state.list_as_of(whole).items()}
+    known = {n: (start, places[n]) for n, start in starts.items() if start is not None}
+    for n, changes in store.state.list_changes(known).items():
+        found[n] = Beside({}, {change.name[0] for change in changes})
+        for change in changes:
+            _apply(found[n], change)
+    # Merged branches change keys of which no event of the timeline tells, and some events are invisible.
+    within = {n: (place, end_of(rooms[n], upto)) for n, place in places.items() if place < end_of(rooms[n], upto)}
+    for n, changes in store.state.list_changes(within).items():
+        told = {(row.type, row.state_key) for row, _ in timelines[n].events}
+        found[n].changed |= {change.name[0] for change in changes}
+        for change in changes:
+            if change.name not in told:
+                _apply(found[n], change)
     return found
 
 
-def _changed(store: Store, room: int, after: int, upto: int) -> dict[int, int | None]:
-    return {key: event for key, (_, event) in store.state.list_changed_since(room, after, upto).items()}
+def _apply(state: Beside, change: Changed) -> None:
+    if change.after is None:
+        state.events.pop(change.key, None)
+    elif change.after != change.before:
+        state.events[change.key] = change.after
 
 
 def select_state(

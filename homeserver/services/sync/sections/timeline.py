@@ -58,12 +58,13 @@ def _cut(store: Store, room: ReadableRoom, viewer: Viewer, rows: list[EventRow],
         rows = rows[: gap + 1]
     wanted = list(wanted_events(rows, viewer, room.row.room_id))
     seen = visible_events(store, room, viewer.user_id, wanted[: limit + 1])
-    events = seen[:limit]
+    events = _unambiguous(rows, seen[:limit])
+    cut = len(events) < len(seen[:limit])
     events.reverse()
     # Not all that there is was looked through: there may be more that is wanted.
     unseen = len(rows) == most and len(wanted) <= limit
-    limited = len(wanted) > limit or gap is not None or unseen
-    if unseen:
+    limited = len(wanted) > limit or gap is not None or unseen or cut
+    if unseen and not cut:
         start = Place(rows[-1].anchor or 0, rows[-1].rank - 1)
     elif events:
         first = events[0][0]
@@ -71,3 +72,20 @@ def _cut(store: Store, room: ReadableRoom, viewer: Viewer, rows: list[EventRow],
     else:
         start = Place(upto)
     return Timeline(events, limited, start)
+
+
+def _unambiguous(rows: list[EventRow], seen: list[tuple[EventRow, str | None]]) -> list[tuple[EventRow, str | None]]:
+    """The newest of `seen` (both lists: newest first), up to a state event that a later one replaced which is not seen.
+
+    Clients take the state from the timeline's events: an older one would undo what they are told beside it.
+    """
+    by_number = {row.number: index for index, (row, _) in enumerate(seen)}
+    hidden: set[tuple[str, str | None]] = set()
+    for row in rows:
+        if row.state_key is None:
+            continue
+        if row.number not in by_number:
+            hidden.add((row.type, row.state_key))
+        elif (row.type, row.state_key) in hidden:
+            return seen[: by_number[row.number]]
+    return seen

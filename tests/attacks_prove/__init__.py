@@ -1,0 +1,1 @@
+"""Proof that every named attack test needs the defence that it names."""
