@@ -45,6 +45,12 @@ CLASSES_OF_USERS = Statement(
     " ORDER BY user_id, position DESC, room DESC",
 )
 
+SPOKEN_IN = Statement(
+    "rooms_spoken_in",
+    "bigint[], bigint[], text[]",
+    "SELECT w.room FROM unnest($1, $2) AS w(room, start) WHERE EXISTS (SELECT 1 FROM events e"
+    " WHERE e.room = w.room AND e.sender = ANY($3) AND e.anchor > w.start AND e.key IS NULL)",
+)
 DISCOUNT_USERS = Statement(
     "discount_users", "bigint, bigint", "DELETE FROM count_exceptions WHERE room = $1 AND anchor = $2"
 )
@@ -100,6 +106,12 @@ class Counts:
                 EXCEPTIONS, list(starts), list(starts.values()), user_id
             )
         ]
+
+    def list_spoken_in(self, starts: dict[int, int], senders: list[str]) -> set[int]:
+        """The rooms in which one of `senders` sent a message after the room's start."""
+        if not starts or not senders:
+            return set()
+        return {row[0] for row in self._transaction.fetch(SPOKEN_IN, list(starts), list(starts.values()), senders)}
 
     def add_exception(self, room: int, anchor: int, slot: int, user_id: str, notify: int, highlight: int) -> None:
         self._transaction.defer(ADD_EXCEPTION, room, anchor, slot, user_id, notify, highlight)

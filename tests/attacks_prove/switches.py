@@ -30,7 +30,7 @@ class Switch:
 
     defence: str
     how: str
-    replacement: Callable[..., Any] | None = None
+    replacement: Any = None
     limit: float | None = None
 
     def off(self) -> None:
@@ -63,6 +63,11 @@ def _do_nothing(*_: object, **__: object) -> None:
 def instead(defence: str, replacement: Callable[..., Any]) -> Switch:
     """A weaker function stands in its place."""
     return Switch(defence, f"is {replacement.__name__}", replacement)
+
+
+def bound(defence: str, value: int) -> Switch:
+    """A constant is so high that it bounds nothing."""
+    return Switch(defence, f"is {value}", value)
 
 
 def limit(name: str, value: float) -> Switch:

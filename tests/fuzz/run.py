@@ -63,7 +63,11 @@ async def fuzz(served: Served, cases: int, seed: int) -> Report:
         report.statuses[f"{case.route.label} {answer.status // 100}xx"] += 1
         world.learn(answer)
         if report.cases % REFRESH == 0 or (case.person is not None and is_lost(answer)):
-            await world.renew()
+            try:
+                await world.renew()
+            except AssertionError as problem:
+                report.find(case, f"after this the world is broken: {problem}")
+                await world.replace_people()
     return report
 
 

@@ -118,6 +118,12 @@ class World:
                 await client.register(f"person{next(self._numbers)}", PASSWORD)
         await self.refresh()
 
+    async def replace_people(self) -> None:
+        """Other accounts for all: something that was done broke these."""
+        for client in self.people:
+            await client.register(f"person{next(self._numbers)}", PASSWORD)
+        await self.refresh()
+
     async def refresh(self) -> None:
         """A new room with both in it and things said: of the older ones they may have shut themselves out."""
         alice, bob, _ = self.people

@@ -61,3 +61,13 @@ class Journal:
 def list_rows(store: Store) -> list[tuple[str, int]]:
     """The journal as a snapshot shows it."""
     return [(name, position) for name, position in store.transaction.text("SELECT name, position FROM journal")]
+
+
+def wait_for_a_lock(engine: Engine, or_else: Callable[[], bool] = lambda: False) -> None:
+    """Returns when somebody waits for a lock that another holds, or `or_else` becomes true. Blocking."""
+    with engine.connect() as connection:
+        for _ in range(20_000):
+            waits = connection.execute(text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")).scalar_one()
+            if waits or or_else():
+                return
+    raise AssertionError("nobody waits")

@@ -24,7 +24,7 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(TEXT, VALUES, max_size=4)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     version=st.sampled_from(list(ROOM_VERSIONS.values())),
     content=OBJECTS,

@@ -18,7 +18,7 @@ def apply(layers: list[bytes], changes: dict[int, int]) -> list[bytes]:
     return [top, *layers[taken:]]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(CHANGES, max_size=25))
 def test_group_is_a_dict(steps: list[dict[int, int]]) -> None:
     """After any changes, event 0 unsetting a key, every key and the whole state are those of a dict."""

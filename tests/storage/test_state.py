@@ -13,6 +13,7 @@ from homeserver.storage.packing import MAX_LAYERS
 from homeserver.storage.state import State
 from homeserver.storage.store import Caches, Store
 from tests.builders.house import TestHouse
+from tests.storage.journal import wait_for_a_lock
 
 ROOM = 5
 A, B, C = ("m.room.name", ""), ("m.room.member", "@a:test.example"), ("m.room.member", "@ö\U0001f600 '\"\\:x")
@@ -100,16 +101,6 @@ async def test_key_that_another_is_about_to_take_back(house: TestHouse, engine: 
         await failing
 
     assert await waiting == stored_keys(engine)
-
-
-def wait_for_a_lock(engine: Engine) -> None:
-    """Returns when somebody waits for somebody else."""
-    waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-    with engine.connect() as connection:
-        for _ in range(10_000):
-            if connection.execute(waiting).scalar_one():
-                return
-    raise AssertionError("nobody waits")
 
 
 async def test_groups_say_what_a_dict_says(house: TestHouse) -> None:

@@ -78,6 +78,28 @@ async def test_cut_commit_happens_once(endangered: Endangered, way: Cut) -> None
     journal.check()
 
 
+SLOW_COMMIT = """
+CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON journal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+EXECUTE FUNCTION dawdle()
+"""
+
+
+async def test_commit_that_is_still_under_way(endangered: Endangered) -> None:
+    """The connection is lost while the server is at COMMIT: it is judged only when the server can no longer do it."""
+    journal = Journal(endangered.house, endangered.engine)
+    with endangered.engine.connect() as connection:
+        connection.execute(text("DROP FUNCTION IF EXISTS dawdle CASCADE"))
+        connection.execute(text(SLOW_COMMIT))
+    endangered.proxy.choose = Cuts([Cut.RACING])
+    await endangered.house.database.write(journal.work("slow"))
+    with endangered.engine.connect() as connection:  # what a server that goes on would still do
+        connection.execute(text("SELECT pg_sleep(0.4)"))
+
+    assert [name for name, _ in journal.published] == ["slow"]
+    journal.check()
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_many_cut_commits(endangered: Endangered, seed: int) -> None:
     """Concurrent writers, one in three of whose COMMITs is cut: all happen once, in order."""

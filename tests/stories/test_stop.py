@@ -159,9 +159,9 @@ async def test_a_second_sigterm(place: Path) -> None:
         assert page["chunk"][0]["event_id"] == said
 
 
-async def test_sigterm_during_the_start(fresh: Path) -> None:
-    """Before it listens, too, a signal ends it whole."""
-    async with disposed(ServerProcess(fresh)) as server:
+async def test_sigterm_during_the_start(place: Path) -> None:
+    """Before it listens, too, a signal ends it whole, and the next start finds nothing amiss."""
+    async with disposed(ServerProcess(place)) as server:
         server.spawn()
         pid_file = server.data / "postgresql" / "postmaster.pid"
         await until(pid_file.exists, what="PostgreSQL is being started")
@@ -193,7 +193,7 @@ async def test_a_postgres_that_does_not_start_at_once(own_server: ServerProcess)
         await own_server.kill9_postgres()
         await until(lambda: sum("does not start" in message for message in own_server.messages("ERROR")) > 1)
         refused = await sender.call("GET", "/health", expect=503)
-        assert refused["errcode"] == "M_UNAVAILABLE" or refused["error"]
+        assert refused["error"]
         restore()
         await own_server.restarted_postgres()
         await sender.send(room, "after")

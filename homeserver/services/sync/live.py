@@ -241,11 +241,13 @@ class Delta:
     def _count(self, number: int, publication: Publication) -> None:
         view, item = self._view, publication.item
         if isinstance(item, EventItem):
+            if item.redacted is not None:
+                view.counts.pop(number, None)
+            if item.state_key is None and item.sender in view.viewpoint.ignored:
+                return
             view.last_events[number] = item.event_id
             if item.sender == view.request.user_id:
                 view.counts[number] = (0, 0)
-            elif item.redacted is not None:
-                view.counts.pop(number, None)
             elif number in view.counts:
                 name, _ = class_in_room(view.viewpoint.classes, number, publication.position)
                 notice = item.named.get(view.request.user_id) or item.classes.get(name)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from homeserver.streams.publications import EventItem, Publication, ReceiptItem
+from homeserver.streams.publications import AccountDataItem, EventItem, Publication, ReceiptItem
 from tests.services.sync.generator import Story
 from tests.services.sync.world import World
 
@@ -28,6 +28,7 @@ class Meaning:
     position: int
     event_id: str
     sender: str
+    is_state: bool
     counts: dict[str, tuple[int, int]]
 
 
@@ -48,6 +49,7 @@ class Recount:
     def __init__(self, world: World, story: Story) -> None:
         self._story = story
         self._rules: dict[str, Json] = {}
+        self._ignored: dict[str, set[str]] = {}
         self.rooms: dict[str, RoomCounts] = {}
         world.streams.publisher.listen(self._note)
 
@@ -59,7 +61,14 @@ class Recount:
     def unread(self, room_id: str, person: str) -> tuple[int, int]:
         room = self.rooms[room_id]
         start = room.read.get(person, 0)
-        since = [one for one in room.events if one.position > start and one.event_id not in room.redacted]
+        ignored = self._ignored.get(person, set()) - {person}
+        since = [
+            one
+            for one in room.events
+            if one.position > start
+            and one.event_id not in room.redacted
+            and (one.is_state or one.sender not in ignored)
+        ]
         counts = [one.counts.get(person, (0, 0)) for one in since]
         return sum(count[0] for count in counts), sum(count[1] for count in counts)
 
@@ -74,6 +83,9 @@ class Recount:
             room = self.rooms[item.room_id]
             read = room.positions.get(item.event_id, 0)
             room.read[item.user_id] = max(room.read.get(item.user_id, 0), read)
+
+        elif isinstance(item, AccountDataItem) and item.type == "m.ignored_user_list":
+            self._ignored[item.user_id] = set(orjson.loads(item.content or "{}")["ignored_users"])
 
     def _note_event(self, position: int, item: EventItem, room: RoomCounts) -> None:
         content: Json = orjson.loads(f"{{{item.client}}}")["content"]
@@ -98,7 +110,7 @@ class Recount:
             for person, rules in self._rules.items()
             if person != item.sender
         }
-        room.events.append(Meaning(position, item.event_id, item.sender, counts))
+        room.events.append(Meaning(position, item.event_id, item.sender, item.state_key is not None, counts))
 
 
 def _may_notify(room: RoomCounts, sender: str) -> bool:

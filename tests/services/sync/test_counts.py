@@ -16,7 +16,7 @@ from tests.services.sync.world import World, open_world
 
 VERBS: Mapping[str, int] = {
     "message": 30, "mention": 12, "state": 4, "power": 2, "receipt": 10, "redact": 8, "join": 2, "leave": 2,
-    "rule": 5, "remote": 4,
+    "rule": 5, "ignore": 2, "remote": 4,
 }  # fmt: skip
 PEOPLE = 12
 LENGTH = 60

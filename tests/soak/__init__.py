@@ -1,0 +1,1 @@
+"""A real Parley under churn and under a flood of strangers: what must be flat is watched until it is."""
