@@ -3,7 +3,7 @@
 
 FLAGS ?=
 
-.PHONY: help run test check coverage bench differential fuzz
+.PHONY: help run test check coverage bench differential fuzz soak attacks-prove
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' Makefile
@@ -30,6 +30,12 @@ differential: .venv/.installed-dev  ## the pure functions beside Synapse's, 10,0
 
 fuzz: .venv/.installed-dev  ## 10,000 requests that nobody should send, to every endpoint
 	@.venv/bin/python -m tests.fuzz --cases 10000 $(FLAGS)
+
+soak: .venv/.installed-dev  ## 20 minutes of churn and a flood of connections: nothing may grow on
+	@.venv/bin/python -m tests.soak --minutes 20 $(FLAGS)
+
+attacks-prove: .venv/.installed-dev  ## switches each defence off, and sees its test fail
+	@.venv/bin/python -m tests.attacks_prove $(FLAGS)
 
 .venv/.installed: pyproject.toml
 	@scripts/install

@@ -1,21 +1,24 @@
 """Long lists of events in client form, put together by the database.
 
 A thousand members are one string here and one row of an answer, not a thousand Python objects. Only for events without
-what depends on the viewer; redacted events are left to the caller, who is told of them.
+what depends on the viewer; what the database cannot write is left to the caller, who is told of it.
 """
 
 from collections.abc import Iterable
 
 from homeserver.storage.transaction import Statement, Transaction
 
+# What the database cannot write: what redacted an event, and the former content if it holds U+0000, which no text of
+# PostgreSQL can hold.
+_UNFIT = "e.redacted_by IS NOT NULL OR position('\\u0000' in b.client) > 0"
 # $1: now in ms; $2: the room id as JSON.
 _EVENT = (
     "concat('{', e.client, ',\"event_id\":', to_json(e.event_id), ',\"room_id\":', $2,"
     ' \',"unsigned":{"age":\', greatest(0, $1 - e.origin_server_ts),'
-    " CASE WHEN b.number IS NOT NULL THEN concat(',\"prev_content\":',"
+    " CASE WHEN b.number IS NOT NULL AND position('\\u0000' in b.client) = 0 THEN concat(',\"prev_content\":',"
     " ('{' || b.client || '}')::json -> 'content', ',\"replaces_state\":', to_json(b.event_id)) END, '}}')"
 )
-_ALL = f"coalesce(string_agg({_EVENT}, ',' ORDER BY %s), ''), count(e.redacted_by)"
+_ALL = f"coalesce(string_agg({_EVENT}, ',' ORDER BY %s), ''), count(*) FILTER (WHERE {_UNFIT})"
 
 MEMBERS = Statement(
     "members_as_json",
@@ -32,17 +35,17 @@ EVENTS = Statement(
 
 
 class ClientJson:
-    """Each answer is the events joined by commas, and how many of them are redacted (if any, it is not to be used)."""
+    """Each answer is the events joined by commas, and how many of them it got wrong: if any, it is not to be used."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     def members(self, room: int, memberships: Iterable[str], now_ms: int, room_id: str) -> tuple[str, int]:
         """The member events of the current state, in the order of joining. `room_id` as JSON."""
-        events, redacted = self._transaction.fetch(MEMBERS, now_ms, room_id, room, list(memberships))[0]
-        return events, redacted
+        events, wrong = self._transaction.fetch(MEMBERS, now_ms, room_id, room, list(memberships))[0]
+        return events, wrong
 
     def events(self, numbers: Iterable[int], now_ms: int, room_id: str) -> tuple[str, int]:
         """Events by number. `room_id` as JSON."""
-        events, redacted = self._transaction.fetch(EVENTS, now_ms, room_id, list(numbers))[0]
-        return events, redacted
+        events, wrong = self._transaction.fetch(EVENTS, now_ms, room_id, list(numbers))[0]
+        return events, wrong

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
-from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy import Connection
 
 Row = tuple[Any, ...]
 
@@ -77,14 +77,6 @@ class Transaction:
         if values:
             self._pending.append(head.encode() + b" VALUES " + b",".join(values) + b" " + tail.encode())
             self.statements += 1
-
-    def core(self, statement: Executable) -> CursorResult[Any]:
-        """Runs a statement of SQLAlchemy Core on this connection."""
-        if self._pending:
-            self._send()
-        self._begun = True
-        self.statements += 1
-        return self._session.connection.execute(statement)
 
     def commit(self) -> None:
         """Sends what was deferred and COMMIT in one round trip."""

@@ -22,6 +22,11 @@ def unchecked_json(value: object, strict: bool) -> bytes:
     return b"{}"
 
 
+def canonical_text(value: object) -> str:
+    """For `kept_json`."""
+    return json.dumps(value)
+
+
 def endless_depth(version: object) -> float:
     """For `max_depth`."""
     return float("inf")

@@ -157,6 +157,23 @@ async def test_attack_04_hostile_bodies_everywhere(target: Target, name: str) ->
     await target.is_served()
 
 
+async def test_attack_04_what_is_kept_can_be_read_again(target: Target) -> None:
+    """`kept_json` refuses integers beyond a double: they are JSON, but whoever stored them could never sync again."""
+    long = int("7" * 400)
+    for template, body in (
+        ("/_matrix/client/v3/user/{user_id}/account_data/m.ignored_user_list", {"ignored_users": long}),
+        ("/_matrix/client/v3/user/{user_id}/rooms/{room_id}/account_data/org.example", {"x": [{"y": long}]}),
+        ("/_matrix/client/v3/profile/{user_id}/org.example", {"org.example": long}),
+    ):
+        check_refused(await target.client.ask("PUT", target.path(template), body), template)
+    path = target.path("/_matrix/client/v3/user/{user_id}/filter")
+    check_refused(await target.client.ask("POST", path, {"org.example": long}), path)
+    rule = {"actions": [], "conditions": [{"kind": "event_property_is", "key": "x", "value": long}]}
+    check_refused(await target.client.ask("PUT", v3("pushrules", "global", "override", "mine"), rule), "push rule")
+    await target.client.sync()
+    await target.is_served()
+
+
 async def test_attack_04_many_keys_are_bounded(target: Target) -> None:
     """What is legal JSON and no bomb is answered too, and what would be stored is refused: it is too large."""
     before = grown()

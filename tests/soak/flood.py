@@ -6,7 +6,6 @@ A process of its own. It comes from many addresses of 127.0.0.0/8, so that the b
 meets it, and not the one on connections of one address. Prints how many connections it opened.
 """
 
-import itertools
 import resource
 import socket
 import struct
@@ -44,13 +43,11 @@ def connect(number: int, plain: int, secure: int) -> socket.socket:
 
 
 def flood(plain: int, secure: int, count: int, seconds: float) -> int:
-    """Opens `count` connections, evenly over `seconds`, or as many as the machine can. How many it were."""
+    """Opens `count` connections, evenly over `seconds`, or longer if the machine cannot. How many were accepted."""
     held: deque[socket.socket] = deque()
     began = time.monotonic()
     opened = 0
-    for number in itertools.count():
-        if number >= count or time.monotonic() - began > seconds:
-            break
+    for number in range(count):
         ahead = number / count * seconds - (time.monotonic() - began)
         if ahead > 0.05:
             time.sleep(ahead)
