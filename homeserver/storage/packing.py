@@ -30,11 +30,23 @@ def find(layers: Iterable[bytes], key: int) -> int | None:
     wanted = key.to_bytes(4, "big")
     for layer in layers:
         count = len(layer) // ENTRY.size
-        index = bisect_left(range(count), wanted, key=lambda i, layer=layer: layer[i * 12 : i * 12 + 4])  # type: ignore[misc]
+        index = bisect_left(range(count), wanted, key=_KeyAt(layer).__getitem__)
         if index < count and layer[index * 12 : index * 12 + 4] == wanted:
             event: int = ENTRY.unpack_from(layer, index * 12)[1]
             return event or None
     return None
+
+
+class _KeyAt:
+    """The key of each entry of a layer, as bytes."""
+
+    __slots__ = ("_layer",)
+
+    def __init__(self, layer: bytes) -> None:
+        self._layer = layer
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._layer[index * 12 : index * 12 + 4]
 
 
 def flatten(layers: Sequence[bytes]) -> dict[int, int]:

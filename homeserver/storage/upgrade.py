@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from homeserver.domain.errors import ParleyError
 from homeserver.storage.schema.base import PRODUCT
@@ -23,7 +24,7 @@ def upgrade_database(engine: Engine, server_name: str) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.connect() as connection:
+    with _connect(engine) as connection:
         connection = connection.execution_options(isolation_level="READ COMMITTED")
         with connection.begin():
             # A migration of large tables, or waiting for one, may take as long as it needs.
@@ -42,6 +43,13 @@ def upgrade_database(engine: Engine, server_name: str) -> None:
                 ),
                 {"product": PRODUCT, "server_name": server_name},
             )
+
+
+def _connect(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except OperationalError as error:
+        raise UnusableDatabase(f"The database does not answer: {str(error.orig).strip()}") from error
 
 
 def _check_ours(connection: Connection, known: set[str]) -> None:

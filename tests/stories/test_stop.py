@@ -257,6 +257,12 @@ async def test_a_database_that_is_not_ours(fresh: Path, cluster: Cluster, case: 
     cluster.drop(url)
 
 
+async def test_a_database_that_does_not_answer(fresh: Path) -> None:
+    """A sentence says so, not a traceback."""
+    url = f"postgresql://parley@127.0.0.1:{free_port()}/parley"
+    await refused(ServerProcess(fresh, variables={"PARLEY_DATABASE_URL": url}), 1, "The database does not answer")
+
+
 async def test_a_certificate_that_is_not_there(fresh: Path) -> None:
     """The settings are refused before anything is made."""
     settings = fresh / "parley.yaml"
