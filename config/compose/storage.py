@@ -1,6 +1,7 @@
 """Assembles storage and streams: the database, the one counter, the tail, and the epoch of sync tokens."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from homeserver.streams.notifier import Notifier
 from homeserver.streams.positions import Positions
 from homeserver.streams.publisher import Publisher
 from homeserver.streams.tail import Tail
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,14 @@ def _ahead(loop: asyncio.AbstractEventLoop, provide: Callable[[], None]) -> Call
     """Reserves the next block in a thread, so that nobody waits for the disk."""
 
     def ask() -> None:
-        loop.call_soon_threadsafe(loop.run_in_executor, None, provide)
+        loop.call_soon_threadsafe(start)
+
+    def start() -> None:
+        loop.run_in_executor(None, provide).add_done_callback(told)
+
+    def told(done: asyncio.Future[None]) -> None:
+        # Nobody is in need yet: whoever runs out reserves the block, and fails if it still cannot be had.
+        if not done.cancelled() and done.exception() is not None:
+            logger.warning("no block of positions could be reserved ahead: %s", done.exception())
 
     return ask
