@@ -15,7 +15,6 @@ from homeserver.streams.positions import Positions
 from homeserver.streams.publisher import Publisher
 from homeserver.streams.tail import Tail
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -14,7 +14,7 @@ from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
 from homeserver.services.sync.counts import Counts, class_in_room
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import account_data_event
-from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
+from homeserver.services.sync.sections.ephemeral import receipts_events, typing_event
 from homeserver.services.sync.tables import summary_json
 from homeserver.services.tokens import write_place
 from homeserver.storage.history import Place
@@ -226,14 +226,11 @@ class Delta:
 
     @staticmethod
     def _ephemeral(receipts: dict[tuple[str, str, str], ReceiptItem], typing: TypingItem | None) -> list[str]:
-        events: list[str] = []
         rows = [
             ReceiptRow(one.room, one.user_id, one.receipt_type, one.thread_id or "", one.event_id, None, one.ts, 0)
             for one in receipts.values()
         ]
-        event = receipts_event(rows)
-        if event is not None:
-            events.append(event)
+        events = receipts_events(rows)
         if typing is not None:
             events.append(typing_event(typing.user_ids))
         return events

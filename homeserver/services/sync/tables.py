@@ -18,12 +18,13 @@ from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
 from homeserver.services.sync.counts import Unread
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import push_rules_event, wanted_data
-from homeserver.services.sync.sections.ephemeral import receipts_event, typing_event
-from homeserver.services.sync.sections.standing import Standing, load_standing
+from homeserver.services.sync.sections.ephemeral import receipts_events, typing_event
+from homeserver.services.sync.sections.standing import Invites, Standing, load_standing
 from homeserver.services.sync.sections.state import Wanted, load_states, place_of_state, select_state
 from homeserver.services.sync.sections.timeline import Timeline, load_timelines
 from homeserver.services.tokens import SyncToken, write_place
 from homeserver.services.viewer import Viewer, ignored_users
+from homeserver.storage.account_data import GLOBAL
 from homeserver.storage.events import EventRow
 from homeserver.storage.receipts import ReceiptRow
 from homeserver.storage.store import Store
@@ -66,14 +67,17 @@ class Tables:
         whole = after is None or request.full_state
         room_filter = request.filter.room
         ignored = ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list"))
-        standing = load_standing(store, request.user_id, after, upto, room_filter.include_leave, ignored)
+        data = store.account_data.list_changed(request.user_id, -1 if after is None else after, upto)
+        all_invites = any((room, type) == (GLOBAL, "m.ignored_user_list") for room, type, _ in data)
+        standing = load_standing(
+            store, request.user_id, after, upto, room_filter.include_leave, Invites(ignored, all_invites)
+        )
         members = {**standing.joined, **standing.left}
         rows = {row.number: row for row in store.rooms.list_by_numbers(list(members))}
         rooms: dict[int, ReadableRoom] = {}
         for number, row in rows.items():
             if room_filter.matches_room(row.room_id):
                 rooms[number] = ReadableRoom(row, members[number], standing.left_at.get(number))
-        data = store.account_data.list_changed(request.user_id, -1 if after is None else after, upto)
         room_data: dict[int, list[tuple[str, str | None]]] = {}
         for room, type, content in data:
             room_data.setdefault(room, []).append((type, content))
@@ -226,9 +230,8 @@ class Tables:
     ) -> list[str]:
         wanted = request.filter.room.ephemeral
         events: list[str] = []
-        event = receipts_event(row for row in receipts if row.user_id == request.user_id or row.type == "m.read")
-        if event is not None and wanted.matches("m.receipt", "", room.row.room_id, {}):
-            events.append(event)
+        if wanted.matches("m.receipt", "", room.row.room_id, {}):
+            events += receipts_events(row for row in receipts if row.user_id == request.user_id or row.type == "m.read")
         typing = self._typing.changed(room.row.number, start, upto)
         if after is None and not typing:
             typing = None  # a first sync is told of typing only if somebody types

@@ -191,7 +191,7 @@ def whole(answer: Json) -> Json:
             for name in ("state", "state_after", "timeline"):
                 part.pop(name, None)
             part["account_data"]["events"].sort(key=_by_type)
-            part.get("ephemeral", {"events": []})["events"].sort(key=_by_type)
+            part["_ephemeral"] = _ephemeral(part.pop("ephemeral", {"events": []})["events"])
             if "m.heroes" in part.get("summary", {}):
                 part["summary"]["m.heroes"].sort()
     for section in ("invite", "knock"):
@@ -199,6 +199,17 @@ def whole(answer: Json) -> Json:
             part[f"{section}_state"]["events"].sort(key=lambda event: (event["type"], event["state_key"]))
     answer.get("account_data", {"events": []})["events"].sort(key=_by_type)
     return answer
+
+
+def _ephemeral(events: list[Json]) -> Json:
+    """What they say together."""
+    said: Json = {"receipts": {}}
+    for event in events:
+        if event["type"] == "m.receipt":
+            said["receipts"].update(receipts_of(event))
+        else:
+            said[event["type"]] = event["content"]
+    return said
 
 
 def _by_type(event: Json) -> str:

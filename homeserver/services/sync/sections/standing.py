@@ -8,6 +8,14 @@ from homeserver.storage.memberships import MembershipRow
 from homeserver.storage.store import Store
 
 
+@dataclass(frozen=True, slots=True)
+class Invites:
+    """Those by `ignored` users are not told. `tell_all`: also old ones, as the list of ignored users was changed."""
+
+    ignored: Collection[str]
+    tell_all: bool
+
+
 @dataclass(slots=True)
 class Standing:
     """By room number: the user's membership row as of `upto`.
@@ -25,9 +33,9 @@ class Standing:
 
 
 def load_standing(
-    store: Store, user_id: str, after: int | None, upto: int, include_leave: bool, ignored: Collection[str]
+    store: Store, user_id: str, after: int | None, upto: int, include_leave: bool, invites: Invites
 ) -> Standing:
-    """`after` is None for a first sync, which leaves forgotten rooms out. Invites by `ignored` users are not told."""
+    """`after` is None for a first sync, which leaves forgotten rooms out."""
     standing = Standing()
     key = store.state.number_keys([("m.room.member", user_id)]).get(("m.room.member", user_id))
     if key is None:
@@ -45,8 +53,8 @@ def load_standing(
             standing.joined[row.room] = row
             if after is None or (told and then.get(row.room) != "join"):
                 standing.newly_joined.add(row.room)
-        elif row.membership == "invite" and told:
-            if row.sender not in ignored:
+        elif row.membership == "invite" and (told or invites.tell_all):
+            if row.sender not in invites.ignored:
                 standing.invited[row.room] = row
             elif then.get(row.room) == "join":
                 _add_left(store, standing, replace(row, event=0), key, after, then)
