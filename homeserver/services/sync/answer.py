@@ -4,7 +4,7 @@ Every assembler (from the tables, from a live View) makes these; what is the sam
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.services.client_form import quote
@@ -12,7 +12,10 @@ from homeserver.services.client_form import quote
 
 @dataclass(slots=True)
 class RoomAnswer:
-    """A joined or left room. Events are JSON texts; `counts` are (notifications, highlights)."""
+    """A joined or left room. Events are JSON texts; `counts` are (notifications, highlights).
+
+    `members` is no part of it: of whom a lazy client knows the member event once it has this answer.
+    """
 
     timeline: Sequence[str] = ()
     limited: bool = False
@@ -22,6 +25,7 @@ class RoomAnswer:
     account_data: Sequence[str] = ()
     counts: tuple[int, int] | None = None
     summary: str | None = None
+    members: Collection[str] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -6,7 +6,7 @@ advanced only by publications, in order. Whatever it cannot tell from them (the 
 events than fit, history visibility to be asked ...) it leaves to the tables, with the same result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.services.client_form import join_event, quote
@@ -61,11 +61,16 @@ class View:
     counts: dict[int, Counts] = field(default_factory=dict)
     counted_to: int = 0
     last_events: dict[int, str] = field(default_factory=dict)
+    # Of a lazy client, by room id: whose member events it holds, and those that the pending answer brings it.
+    known: dict[str, set[str]] = field(default_factory=dict)
+    telling: dict[str, Collection[str]] = field(default_factory=dict)
     # A request is being answered with it: another one at the same time gets a View of its own.
     busy: bool = True
     # It was dropped: whoever waits on it is answered at once.
     ended: bool = False
     used_at: float = 0.0
+    # Its weight when that was last taken into account.
+    weighed: int = 0
 
     def keys(self) -> list[str]:
         """What its watcher watches."""
@@ -74,12 +79,16 @@ class View:
 
     def weight(self) -> int:
         """Bytes of memory, roughly."""
-        return 1_500 + 400 * len(self.viewpoint.joined) + 150 * len(self.counts)
+        members = sum(len(users) for users in self.known.values())
+        return 1_500 + 400 * len(self.viewpoint.joined) + 150 * len(self.counts) + 100 * members
 
     def acknowledge(self, position: int) -> bool:
         """The client holds the token `position`. False if that is none of this View's: it must be dropped."""
         if position == self.pending:
             self.position, self.pending = position, None
+            for room_id, members in self.telling.items():
+                self.known.setdefault(room_id, set()).update(members)
+            self.telling = {}
         return position == self.position
 
 
@@ -96,7 +105,7 @@ def answers_from_memory(request: SyncRequest) -> bool:
         and rooms.state.is_everything
         and rooms.ephemeral.is_everything
         and rooms.account_data.is_everything
-        and not request.lazy_members
+        and not (request.lazy_members and rooms.state.include_redundant_members)
     )
 
 
@@ -200,12 +209,24 @@ class Delta:
             state = {(item.type, item.state_key): self._event(item, told=False) for item in timeline if item.is_current}
             room.state = list(state.values())
         room.ephemeral = self._ephemeral(receipts, typing)
+        heroes: list[str] = []
         if summary is not None:
             heroes = [user for user in summary.heroes if user != view.request.user_id][:5]
             if not heroes:
                 raise NotInMemory
             room.summary = summary_json(heroes, summary.joined, summary.invited)
+        if view.request.lazy_members:
+            room.members = self._members(number, timeline, heroes)
         return room
+
+    def _members(self, number: int, timeline: Sequence[EventItem], heroes: Sequence[str]) -> set[str]:
+        """Of whom a lazy client knows the member event with this timeline. It must know whoever is spoken of."""
+        known = self._view.known.get(self._view.viewpoint.joined[number], set())
+        told = {item.state_key for item in timeline if item.type == "m.room.member" and item.state_key is not None}
+        needed = {*heroes, *(item.sender for item in timeline)}
+        if not needed <= known | told:
+            raise NotInMemory
+        return told
 
     def _is_redacted(self, item: EventItem) -> bool:
         """Whether what the tail holds of it is old."""

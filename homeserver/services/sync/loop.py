@@ -19,6 +19,7 @@ from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.tables import Tables, empty_answer
 from homeserver.services.viewer import ignored_users
 from homeserver.storage.store import Store
+from homeserver.streams.keys import user_key
 from homeserver.streams.notifier import Notifier
 from homeserver.streams.publisher import Publisher
 from homeserver.streams.tail import Tail, Truncated
@@ -27,6 +28,7 @@ from homeserver.telemetry import metrics
 ROOMS_PER_READ = 50
 MAX_VIEW_BYTES = 128 << 20
 IDLE_SECONDS = 300.0
+MAX_VIEWPOINTS = 1_000
 
 
 class Sync:
@@ -53,6 +55,8 @@ class Sync:
         self._epoch = epoch
         self._views: OrderedDict[Hashable, View] = OrderedDict()
         self._view_bytes = 0
+        # By user, with the position since which it holds.
+        self._viewpoints: OrderedDict[str, tuple[Viewpoint, int]] = OrderedDict()
         self._stopping = False
 
     async def __call__(self, request: SyncRequest) -> bytes:
@@ -82,6 +86,7 @@ class Sync:
         """Forgets every View: the next syncs build them anew."""
         for key in list(self._views):
             self._drop(key)
+        self._viewpoints.clear()
 
     async def _wait(self, request: SyncRequest, position: int) -> SyncAnswer:
         loop = asyncio.get_running_loop()
@@ -99,12 +104,15 @@ class Sync:
                     if not await view.watcher.wait(left) or view.ended:
                         break
             view.pending = upto
+            view.telling = {room_id: room.members for room_id, room in answer.joined.items() if room.members}
             return answer
         finally:
             view.busy = False
             view.used_at = loop.time()
             if self._views.get(request.live_key) is not view:
                 self._notifier.unwatch(view.watcher)
+            else:
+                self._weigh(view)
 
     async def _answer(self, view: View, upto: int) -> SyncAnswer:
         """From memory if it can be, else from the tables."""
@@ -184,37 +192,59 @@ class Sync:
         self._drop_idle()
         if key not in self._views:
             self._views[key] = view
-            self._view_bytes += view.weight()
+            self._weigh(view)
         return view
 
+    def _weigh(self, view: View) -> None:
+        """Takes into account by how much a View grew."""
+        weight = view.weight()
+        self._view_bytes += weight - view.weighed
+        view.weighed = weight
+
     async def _renew(self, view: View) -> None:
-        """Reads anew what a View knows of its viewer, and watches accordingly."""
-        request = view.request
+        """Learns anew what a View knows of its viewer, and watches accordingly."""
         self._notifier.watch(view.watcher, view.keys()[:2])
-
-        def work(store: Store) -> Viewpoint:
-            rows = store.memberships.list_of_user(request.user_id)
-            numbers = [row.room for row in rows if row.membership == "join"]
-            return Viewpoint(
-                {room.number: room.room_id for room in store.rooms.list_by_numbers(numbers)},
-                ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list")) - {request.user_id},
-                store.counts.list_classes(request.user_id),
-                max((row.position for row in rows), default=0),
-            )
-
-        viewpoint = await self._database.read(work)
-        in_place = self._views.get(request.live_key) is view
-        if in_place:
-            self._view_bytes -= view.weight()
-        view.viewpoint = viewpoint
+        viewpoint = view.viewpoint = await self._viewpoint(view.request.user_id)
         view.counts.clear()
-        if in_place:
-            self._view_bytes += view.weight()
+        rooms = set(viewpoint.joined.values())
+        view.known = {room_id: members for room_id, members in view.known.items() if room_id in rooms}
         keys = view.keys()
         new = [key for key in keys if key not in view.watcher.keys]
         self._notifier.unwatch(view.watcher, view.watcher.keys - set(keys))
         self._notifier.watch(view.watcher, new)
         view.watcher.dirty.update(new)
+
+    async def _viewpoint(self, user_id: str) -> Viewpoint:
+        """What is the same for all devices of a user: read from the tables, and good until anything about the user is
+        published (memberships, account data, push rules)."""
+        known = self._viewpoints.get(user_id)
+        if known is not None and not self._is_touched(user_key(user_id), known[1]):
+            self._viewpoints.move_to_end(user_id)
+            return known[0]
+        as_of = self._publisher.current()
+
+        def work(store: Store) -> Viewpoint:
+            rows = store.memberships.list_of_user(user_id)
+            numbers = [row.room for row in rows if row.membership == "join"]
+            return Viewpoint(
+                {room.number: room.room_id for room in store.rooms.list_by_numbers(numbers)},
+                ignored_users(store.account_data.find(user_id, 0, "m.ignored_user_list")) - {user_id},
+                store.counts.list_classes(user_id),
+                max((row.position for row in rows), default=0),
+            )
+
+        viewpoint = await self._database.read(work)
+        self._viewpoints[user_id] = (viewpoint, as_of)
+        if len(self._viewpoints) > MAX_VIEWPOINTS:
+            self._viewpoints.popitem(last=False)
+        return viewpoint
+
+    def _is_touched(self, key: str, after: int) -> bool:
+        """Also if the tail cannot tell any more."""
+        try:
+            return self._tail.is_touched(key, after)
+        except Truncated:
+            return True
 
     def _drop(self, key: Hashable) -> None:
         """Forgets a View. Whoever waits on it is answered at once."""
@@ -225,7 +255,7 @@ class Sync:
     def _remove(self, key: Hashable) -> View:
         """Whoever waits on it may go on: a View that nobody else can get."""
         view = self._views.pop(key)
-        self._view_bytes -= view.weight()
+        self._view_bytes -= view.weighed
         if not view.busy:
             self._notifier.unwatch(view.watcher)
         return view

@@ -119,8 +119,14 @@ class Tables:
             if n in standing.left:
                 # The own leave is told also if it lies outside of the stay: a ban that came later.
                 numbers_told |= {standing.left[n].event} - {row.number for row, _ in timeline.events}
-            members = {request.user_id, *heroes.get(n, ())} if whole and wanted.lazy else None
-            state = self._state(store, room, timeline, numbers_told, upto, wanted, members)
+            named = whole or bool(states[n].changed & NAMING)
+            needed = {row.sender for row, _ in timeline.events} | set(heroes.get(n, ()) if named else ())
+            if whole:
+                needed.add(request.user_id)
+            state = self._state(store, room, timeline, numbers_told, upto, wanted, needed, whole)
+            if wanted.lazy:
+                told = {row.state_key for row in state if row.type == "m.room.member"}
+                answer.members = needed | {user_id for user_id in told if user_id is not None}
             form.prepare(store, state)
             answer.state = [form.event(row, None) for row in state]
             data, data_filter = outline.room_data.get(n, []), request.filter.room.account_data
@@ -129,7 +135,7 @@ class Tables:
             if n in standing.joined:
                 answer.ephemeral = self._ephemeral(request, room, receipts.get(n, ()), after, starts[n], upto)
                 answer.counts = counts.get(n, (0, 0))
-                if whole or states[n].changed & NAMING:
+                if named:
                     answer.summary = self._summary(store, request, room, heroes[n])
                 if whole or not answer.is_empty:
                     answers[0][room.row.room_id] = answer
@@ -193,26 +199,32 @@ class Tables:
         numbers: Collection[int],
         upto: int,
         wanted: Wanted,
-        members: set[str] | None,
+        needed: set[str],
+        whole: bool,
     ) -> list[EventRow]:
-        """Those events that the filter wants. `members`: whose member events a lazy client needs of all, besides those
-        of the timeline's senders; None: all of them."""
-        senders = {row.sender for row, _ in timeline.events}
+        """Those events that the filter wants. `needed`: whose member events a lazy client must have; of the whole state
+        it gets only these, else these besides what changed."""
         rows = store.events.list_by_numbers(numbers).values()
-        chosen = select_state(rows, wanted, room.row.room_id, None if members is None else members | senders)
-        if members is None and wanted.lazy and senders:
-            chosen += self._members_of_senders(store, room, timeline, upto, wanted, chosen)
+        chosen = select_state(rows, wanted, room.row.room_id, needed if whole and wanted.lazy else None)
+        if wanted.lazy and not whole:
+            chosen += self._needed_members(store, room, timeline, upto, wanted, chosen, needed)
         return sorted(chosen, key=lambda row: (row.anchor or 0, row.number))
 
     @staticmethod
-    def _members_of_senders(
-        store: Store, room: ReadableRoom, timeline: Timeline, upto: int, wanted: Wanted, chosen: Iterable[EventRow]
+    def _needed_members(
+        store: Store,
+        room: ReadableRoom,
+        timeline: Timeline,
+        upto: int,
+        wanted: Wanted,
+        chosen: Iterable[EventRow],
+        needed: set[str],
     ) -> list[EventRow]:
-        """The member events of those who speak in the timeline, for a lazy client."""
+        """The member events of those who speak, or after whom the room is called, for a lazy client."""
         there = {row.state_key for row in chosen if row.type == "m.room.member"}
         if not wanted.use_state_after:
             there |= {row.state_key for row, _ in timeline.events if row.type == "m.room.member"}
-        keys = [("m.room.member", row.sender) for row, _ in timeline.events if row.sender not in there]
+        keys = [("m.room.member", user_id) for user_id in needed if user_id not in there]
         if not keys:
             return []
         place = (room.row.state_generation, place_of_state(room, timeline, upto, wanted))

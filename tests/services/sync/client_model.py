@@ -182,12 +182,15 @@ def journals(answer: Json, *, lazy: bool) -> Json:
     return {"next_batch": answer["next_batch"], "rooms": rooms}
 
 
-def whole(answer: Json) -> Json:
-    """All of an answer, in a form that is the same for two answers that tell the same."""
+def whole(answer: Json, *, lazy: bool) -> Json:
+    """All of an answer, in a form that is the same for two answers that tell the same. A lazy client may be told again
+    of members that it knows."""
     rooms = answer.get("rooms", {})
     for section in ("join", "leave"):
         for part in rooms.get(section, {}).values():
-            part["_journal"] = _journal(part)
+            journal = part["_journal"] = _journal(part)
+            if lazy:
+                journal["state"] = [event for event in journal["state"] if event["type"] != "m.room.member"]
             for name in ("state", "state_after", "timeline"):
                 part.pop(name, None)
             part["account_data"]["events"].sort(key=_by_type)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from homeserver.streams.publications import AccountDataItem, EventItem, Publication, ReceiptItem
-from tests.services.sync.generator import Story
+from tests.services.sync.story import Story
 from tests.services.sync.world import World
 
 KINDS = ("override", "content", "room", "sender", "underride")

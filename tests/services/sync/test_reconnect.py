@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from tests.builders.cluster import Cluster
 from tests.services.sync.client_model import Client, read_answer
 from tests.services.sync.convergence import check_convergence, settle
-from tests.services.sync.generator import FORKING_VERBS, REMOTE_VERBS, VERBS, Step, Story, examples, plan, play_all
+from tests.services.sync.generator import FORKING_VERBS, REMOTE_VERBS, VERBS, Step, examples, plan, play_all
+from tests.services.sync.story import Story
 from tests.services.sync.world import World, open_world
 
 LENGTH = 40
@@ -20,8 +21,9 @@ WAKE = "org.example.wake"
 class Connection:
     """One way in which one client goes on from its token. Several connections may belong to one device."""
 
-    def __init__(self, world: World, client: Client) -> None:
+    def __init__(self, world: World, story: Story, client: Client) -> None:
         self._world = world
+        self._story = story
         self.client = client
         # What its storage held at earlier tokens.
         self._backups: list[Client] = []
@@ -43,15 +45,18 @@ class Connection:
         if self.client.since is not None:
             self._backups = [*self._backups[-3:], self.client.twin()]
         self.client.hear(read_answer(answer))
+        if self.client.is_lazy:
+            self.client.check_speakers(read_answer(answer), self._story.is_forked)
 
 
 def _connections(world: World, story: Story, chance: random.Random) -> list[list[Connection]]:
     """By device: everybody has one, with one connection or two."""
     devices: list[list[Connection]] = []
     for person in story.people:
-        limit = chance.choice((1, 2, 5, 10))
-        client = Client(person, "D0", {"room": {"timeline": {"limit": limit}}}, use_state_after=chance.random() < 0.5)
-        devices.append([Connection(world, client.twin()) for _ in range(chance.choice((1, 2)))])
+        lazy = chance.random() < 0.4
+        room = {"timeline": {"limit": chance.choice((1, 2, 5, 10))}, "state": {"lazy_load_members": lazy}}
+        client = Client(person, "D0", {"room": room}, use_state_after=chance.random() < 0.5)
+        devices.append([Connection(world, story, client.twin()) for _ in range(chance.choice((1, 2)))])
     return devices
 
 
@@ -93,7 +98,7 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
 async def test_clients_that_reconnect_at_random_end_where_all_others_do(cluster: Cluster) -> None:
     """Same rooms, same state, timelines without holes or repetitions."""
     async with open_world(cluster) as world:
-        for seed in examples(2):
+        for seed in examples(3):
             steps = plan(seed, LENGTH, {**VERBS, **REMOTE_VERBS})
             await play_all(world, _play, seed, steps)
 
@@ -101,6 +106,6 @@ async def test_clients_that_reconnect_at_random_end_where_all_others_do(cluster:
 async def test_clients_that_reconnect_follow_forked_state(cluster: Cluster) -> None:
     """The same with state that was set on another branch."""
     async with open_world(cluster) as world:
-        for seed in examples(1):
+        for seed in examples(3):
             steps = plan(seed, LENGTH, {**VERBS, **REMOTE_VERBS, **FORKING_VERBS})
             await play_all(world, _play, seed, steps)

@@ -321,6 +321,27 @@ async def test_lazy_client_is_told_of_whoever_speaks(world: World) -> None:
     assert [event["state_key"] for event in state if event["type"] == "m.room.member"] == [CAROL]
 
 
+async def test_lazy_client_is_live_once_it_knows_who_speaks(world: World) -> None:
+    """The first message of Carol brings her member event; the second comes from memory."""
+    room = await _room(world, BOB, CAROL)
+    bob = await _synced(world, BOB, room={"timeline": {"limit": 5}, "state": {"lazy_load_members": True}})
+    for number in range(10):
+        await _say(world, ALICE, room, str(number))
+    await _sync(world, bob)
+    await _say(world, CAROL, room, "hello")
+    first = _joined(await _sync(world, bob), room)
+    await _say(world, CAROL, room, "counted")
+    await _sync(world, bob)
+    await _say(world, CAROL, room, "again")
+    before = _statements()
+
+    second = _joined(await _sync(world, bob), room)
+
+    assert _statements() == before
+    assert [event["state_key"] for event in first["state"]["events"]] == [CAROL]
+    assert (_bodies(second["timeline"]["events"]), second["state"]["events"]) == (["again"], [])
+
+
 async def test_state_after_follows_a_merge_that_the_timeline_does_not_tell(world: World) -> None:
     """A late topic that loses stands in the timeline; the state after it does not have it."""
     stranger = "@stranger:remote.example"
