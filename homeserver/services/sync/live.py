@@ -74,8 +74,7 @@ class View:
 
     def keys(self) -> list[str]:
         """What its watcher watches."""
-        rooms = [room_key(number) for number in self.viewpoint.joined]
-        return [user_key(self.request.user_id), device_key(self.request.user_id, self.request.device_id), *rooms]
+        return keys_of(self.request, self.viewpoint)
 
     def weight(self) -> int:
         """Bytes of memory, roughly."""
@@ -90,6 +89,12 @@ class View:
                 self.known.setdefault(room_id, set()).update(members)
             self.telling = {}
         return position == self.position
+
+
+def keys_of(request: SyncRequest, viewpoint: Viewpoint) -> list[str]:
+    """The keys under which anything for this device is published; its own two come first."""
+    rooms = [room_key(number) for number in viewpoint.joined]
+    return [user_key(request.user_id), device_key(request.user_id, request.device_id), *rooms]
 
 
 def answers_from_memory(request: SyncRequest) -> bool:

@@ -14,7 +14,7 @@ from homeserver.ports import Clock
 from homeserver.services.persistence import Persistence
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
 from homeserver.services.sync.counts import Counts, Unread
-from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory
+from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory, keys_of
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.tables import Tables, empty_answer
 from homeserver.services.viewer import ignored_users
@@ -91,6 +91,10 @@ class Sync:
     async def _wait(self, request: SyncRequest, position: int) -> SyncAnswer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout
+        if request.timeout <= 0 and request.live_key not in self._views:
+            nothing = await self._nothing_new(request, position)
+            if nothing is not None:
+                return nothing
         view = await self._view(request, position)
         try:
             while True:
@@ -113,6 +117,15 @@ class Sync:
                 self._notifier.unwatch(view.watcher)
             else:
                 self._weigh(view)
+
+    async def _nothing_new(self, request: SyncRequest, position: int) -> SyncAnswer | None:
+        """The answer to somebody who only asks whether there is anything, if there is nothing: without a View."""
+        upto = self._publisher.current()
+        viewpoint = await self._viewpoint(request.user_id)
+        keys = keys_of(request, viewpoint)
+        if any(self._is_touched(key, position) for key in keys):
+            return None
+        return empty_answer(request, self._epoch, upto)
 
     async def _answer(self, view: View, upto: int) -> SyncAnswer:
         """From memory if it can be, else from the tables."""
