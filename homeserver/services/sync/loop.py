@@ -121,10 +121,10 @@ class Sync:
     async def _nothing_new(self, request: SyncRequest, position: int) -> SyncAnswer | None:
         """The answer to somebody who only asks whether there is anything, if there is nothing: without a View."""
         upto = self._publisher.current()
-        viewpoint = await self._viewpoint(request.user_id)
-        keys = keys_of(request, viewpoint)
-        if any(self._is_touched(key, position) for key in keys):
-            return None
+        if upto != position:
+            viewpoint = await self._viewpoint(request.user_id)
+            if any(self._is_touched(key, position) for key in keys_of(request, viewpoint)):
+                return None
         return empty_answer(request, self._epoch, upto)
 
     async def _answer(self, view: View, upto: int) -> SyncAnswer:
