@@ -1,18 +1,13 @@
-"""When each device was last seen, and from where: noted in memory on every request, written once a minute.
+"""When each device was last seen, and from where: noted in memory on every request, written from time to time by whoever
+calls `flush`.
 
 What was noted and not yet written is lost with the process: it is information for people, not for decisions.
 """
 
-import asyncio
-import logging
-
 from homeserver.services.persistence import Persistence
 from homeserver.storage.devices import Sighting
 
-_log = logging.getLogger(__name__)
-
-INTERVAL_SECONDS = 60.0
-# Devices of one minute. Beyond it some are not noted.
+# Devices between two writes. Beyond it some are not noted.
 MAX_NOTED = 100_000
 BATCH = 1_000
 
@@ -42,13 +37,3 @@ class LastSeen:
             for seen in sightings:
                 self._noted.setdefault((seen.user_id, seen.device_id), (seen.ts, seen.address))
             raise
-
-    async def run(self) -> None:
-        """Writes every minute until it is cancelled. Whoever cancels it flushes once more."""
-        while True:
-            await asyncio.sleep(INTERVAL_SECONDS)
-            try:
-                await self.flush()
-            except Exception:  # noqa: BLE001 - the edge of one batch
-                # The database may be away for a moment, the next minute tries again.
-                _log.exception("When devices were last seen could not be written")
