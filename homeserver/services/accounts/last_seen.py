@@ -1,5 +1,5 @@
-"""When each device was last seen, and from where: noted in memory on every request, written from time to time by whoever
-calls `flush`.
+"""When each device was last seen, and from where: noted in memory on every request, written whenever `flush`
+is called.
 
 What was noted and not yet written is lost with the process: it is information for people, not for decisions.
 """
