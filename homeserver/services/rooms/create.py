@@ -55,6 +55,9 @@ class Create:
         for user_id in request.invite:
             if not is_user_id(user_id):
                 raise BadRequest(f"{user_id!r} is no user id")
+        for one in request.initial_state:
+            if one["type"] == "m.room.member" and not is_user_id(one.get("state_key", "")):
+                raise BadRequest("The state key of an m.room.member is a user id")
         opaque = self._randomness.token(18)
         entropy = self._randomness.token(12)
 
