@@ -16,14 +16,29 @@ from homeserver.services.rooms.create import Create
 from homeserver.services.rooms.draft import Draft
 from homeserver.services.rooms.history import History
 from homeserver.services.rooms.membership import Membership
+from homeserver.services.rooms.remote.backfilling import Backfilling
+from homeserver.services.rooms.remote.entering import Entering
+from homeserver.services.rooms.remote.out_of_band import OutOfBand
+from homeserver.services.rooms.remote.receiving import RemoteEvents
 from homeserver.services.rooms.room import Heads
 from homeserver.services.rooms.send import Send
 from homeserver.services.rooms.state import RoomState
 from homeserver.services.rooms.writer import Writer
 from homeserver.services.sync.counts import Unread
 from homeserver.services.sync.loop import Sync
+from homeserver.services.sync.refill import Refill
 from homeserver.services.sync.tables import Tables
 from homeserver.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What the federation door needs of the rooms that other servers are in too."""
+
+    events: RemoteEvents
+    entering: Entering
+    out_of_band: OutOfBand
+    backfilling: Backfilling
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +53,12 @@ class House:
     receipts: Receipts
     typing: Typing
     sync: Sync
+    refill: Refill
     push_rules: PushRules
     rule_book: RuleBook
     slots: Slots
     writer: Writer
+    remote: Remote
 
 
 def build_house(
@@ -54,7 +71,8 @@ def build_house(
 ) -> House:
     rule_book = RuleBook()
     draft = Draft(server_name, key, clock, randomness)
-    writer = Writer(draft, Append(server_name, rule_book), Heads())
+    append = Append(server_name, rule_book)
+    writer = Writer(draft, append, Heads())
     typing = Typing(database, streams.positions, streams.publisher)
     slots = Slots(database)
     unread = Unread(rule_book, slots)
@@ -76,8 +94,15 @@ def build_house(
             clock,
             streams.epoch,
         ),
+        refill=Refill(database, streams.tail, typing, server_name),
         push_rules=PushRules(database, rule_book),
         rule_book=rule_book,
         slots=slots,
         writer=writer,
+        remote=Remote(
+            RemoteEvents(database, writer, append),
+            Entering(database, writer, append, clock),
+            OutOfBand(database, clock),
+            Backfilling(database, writer),
+        ),
     )

@@ -13,6 +13,8 @@
     │   ├── LimitExceeded       429
     │   └── Unavailable         503 (we are stopping, or the database is away)
     ├── RemoteError             another server's fault
+    │   ├── RemoteRefused       it answered with an error
+    │   └── RemoteUnreachable   it gave no answer
     └── BrokenInvariant         ours: a 500, logged
 
 The status of each stands in `homeserver.http.errors` and nowhere else.
@@ -92,6 +94,24 @@ class Unavailable(RequestError):
 
 class RemoteError(ParleyError):
     """Another server answered wrongly, or not at all."""
+
+
+class RemoteRefused(RemoteError):
+    """Another server answered with an error.
+
+    `status` is that of HTTP, `errcode` the Matrix one or None, `body` its JSON object (empty if there was none).
+    """
+
+    def __init__(self, status: int, errcode: str | None, message: str, body: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errcode = errcode
+        self.message = message
+        self.body: Mapping[str, Any] = body or {}
+
+
+class RemoteUnreachable(RemoteError):
+    """Another server could not be asked, or gave no answer that can be read."""
 
 
 class BrokenInvariant(ParleyError):

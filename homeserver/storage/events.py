@@ -56,6 +56,22 @@ FIND_PLACES = Statement(
     "SELECT event_id, number, coalesce(state_after, state_before) FROM events WHERE event_id = ANY($1)"
     " AND state_before IS NOT NULL",
 )
+HELD = Statement(
+    "list_held_events",
+    "text[]",
+    "SELECT event_id, number, room, state_before IS NOT NULL, rejected IS NOT NULL, redacted_by IS NOT NULL FROM events"
+    " WHERE event_id = ANY($1)",
+)
+# An outlier gets its place. What of it was published keeps its position.
+PLACE = Statement(
+    "place_event",
+    "bigint, bigint, bigint, int, boolean, boolean, bigint[], bigint[], bigint, bigint, boolean, text, text, bigint,"
+    " text, int[], text, text",
+    "UPDATE events SET position = coalesce(position, $2), anchor = $3, rank = $4, live = $5, gap_before = $6,"
+    " prev = $7, auth = $8, state_before = $9, state_after = $10, partial_state = $11, rejected = $12,"
+    " soft_failed = $13, replaces = $14, thread_id = $15, ordinals = $16, client = $17, wire = $18 WHERE number = $1",
+)
+CLOSE_GAP = Statement("close_gap", "bigint", "UPDATE events SET gap_before = false WHERE number = $1")
 REDACT = Statement(
     "redact_event",
     "bigint, text, text, text",
@@ -137,6 +153,18 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of an event by its id. `placed`: it stands in the graph of its room with its state; else it is an
+    outlier, held because others cite it."""
+
+    number: int
+    room: int
+    placed: bool
+    rejected: bool
+    redacted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """An event with its internal number and those of its references."""
 
@@ -203,6 +231,23 @@ class Events:
 
     def add(self, event: NewEvent) -> None:
         self._transaction.defer(ADD, *event.values())
+
+    def place(self, event: NewEvent) -> None:
+        """As `add`, of an event that is held as an outlier."""
+        self._transaction.defer(
+            PLACE, event.number, event.position, event.anchor, event.rank, event.live, event.gap_before, event.prev,
+            event.auth, event.state_before, event.state_after, event.partial_state, event.rejected, event.soft_failed,
+            event.replaces, event.thread_id, event.ordinals, event.client, event.wire,
+        )  # fmt: skip
+
+    def close_gap(self, number: int) -> None:
+        """Nothing is missing before this event any more."""
+        self._transaction.defer(CLOSE_GAP, number)
+
+    def list_held(self, event_ids: Iterable[str]) -> dict[str, Held]:
+        """Those of `event_ids` that are stored, in whatever way."""
+        wanted = list(event_ids)
+        return {row[0]: Held(*row[1:]) for row in self._transaction.fetch(HELD, wanted)} if wanted else {}
 
     def find(self, event_id: str) -> EventRow | None:
         rows = self._transaction.fetch(FIND, event_id)

@@ -52,6 +52,12 @@ BY_POSITION = Statement(
     f"SELECT {COLUMNS} FROM {TABLES} WHERE e.position > $1 AND e.position <= $2 AND e.live"
     " ORDER BY e.position LIMIT $3",
 )
+NEWEST_GAP = Statement(
+    "find_gap",
+    "bigint, bigint, int, bigint, int",
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND e.gap_before AND (e.anchor, e.rank) <= ($2, $3)"
+    " AND (e.anchor, e.rank) >= ($4, $5) ORDER BY e.anchor DESC, e.rank DESC LIMIT 1",
+)
 ROOMS_WITH_EVENTS = Statement(
     "rooms_with_events",
     "bigint[], bigint",
@@ -79,6 +85,16 @@ class History:
     def list_by_position(self, after: int, upto: int, limit: int) -> list[EventRow]:
         """The oldest `limit` live events of all rooms with after < position <= upto, in order: what followers read."""
         return [EventRow(*row) for row in self._transaction.fetch(BY_POSITION, after, upto, limit)]
+
+    def find_gap(self, room: int, newest: Place, oldest: Place) -> EventRow | None:
+        """The newest event between two places (both included) before which events are missing."""
+        rows = self._transaction.fetch(NEWEST_GAP, room, newest.anchor, newest.rank, oldest.anchor, oldest.rank)
+        return EventRow(*rows[0]) if rows else None
+
+    def lowest_rank(self, room: int, anchor: int) -> int:
+        """The rank of the first of the events with this anchor."""
+        sql = "SELECT min(rank) FROM events WHERE room = %s AND anchor = %s"
+        return int(self._transaction.text(sql, room, anchor)[0][0])
 
     def rooms_with_events_after(self, rooms: list[int], after: int) -> set[int]:
         """Those of `rooms` whose newest event comes after the position `after`."""

@@ -1,6 +1,6 @@
 """Who is in which room: a projection of the current state, and what users forgot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from homeserver.storage.events import COLUMNS as EVENT_COLUMNS
@@ -12,6 +12,15 @@ SET = Statement(
     "set_membership",
     "text, bigint, text, bigint, bigint, text, boolean, text",
     f"INSERT INTO memberships ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (user_id, room)"
+    " DO UPDATE SET membership = EXCLUDED.membership, event = EXCLUDED.event, position = EXCLUDED.position,"
+    " sender = EXCLUDED.sender, display_name = EXCLUDED.display_name",
+)
+SET_MANY = Statement(
+    "set_memberships",
+    "bigint, bigint, text[], text[], bigint[], text[], boolean[], text[]",
+    f"INSERT INTO memberships ({COLUMNS})"
+    " SELECT u, $1, m, e, $2, s, l, n FROM unnest($3, $4, $5, $6, $7, $8) AS w(u, m, e, s, l, n)"
+    " ON CONFLICT (user_id, room)"
     " DO UPDATE SET membership = EXCLUDED.membership, event = EXCLUDED.event, position = EXCLUDED.position,"
     " sender = EXCLUDED.sender, display_name = EXCLUDED.display_name",
 )
@@ -103,6 +112,12 @@ class Memberships:
             SET, row.user_id, row.room, row.membership, row.event, row.position, row.sender, row.local, row.display_name
         )
 
+    def put_many(self, room: int, position: int, rows: Sequence[MembershipRow]) -> None:
+        """As `put`, of many members of one room at one position."""
+        columns = [(row.user_id, row.membership, row.event, row.sender, row.local, row.display_name) for row in rows]
+        if columns:
+            self._transaction.defer(SET_MANY, room, position, *(list(one) for one in zip(*columns, strict=True)))
+
     def remove(self, user_id: str, room: int) -> None:
         """The room's state no longer says anything of the user."""
         self._transaction.defer_text("DELETE FROM memberships WHERE user_id = %s AND room = %s", user_id, room)
@@ -122,6 +137,29 @@ class Memberships:
     def list_of_room(self, room: int, memberships: Iterable[str], limit: int = 1_000_000) -> list[MembershipRow]:
         """In the order of joining."""
         return [MembershipRow(*row) for row in self._transaction.fetch(OF_ROOM, room, list(memberships), limit)]
+
+    def list_shared(self, user_id: str, other: str, after: int, limit: int) -> list[tuple[int, str]]:
+        """(number, id) of rooms that both are joined to, by number, from the one after `after` on."""
+        rows = self._transaction.text(
+            "SELECT r.number, r.room_id FROM memberships a JOIN memberships b ON b.room = a.room"
+            " JOIN rooms r ON r.number = a.room WHERE a.user_id = %s AND b.user_id = %s AND a.membership = 'join'"
+            " AND b.membership = 'join' AND r.number > %s ORDER BY r.number LIMIT %s",
+            user_id,
+            other,
+            after,
+            limit,
+        )
+        return [(number, room_id) for number, room_id in rows]
+
+    def count_shared(self, user_id: str, other: str) -> int:
+        """How many rooms both are joined to."""
+        count: int = self._transaction.text(
+            "SELECT count(*) FROM memberships a JOIN memberships b ON b.room = a.room WHERE a.user_id = %s"
+            " AND b.user_id = %s AND a.membership = 'join' AND b.membership = 'join'",
+            user_id,
+            other,
+        )[0][0]
+        return count
 
     def list_local_joined(self, room: int, user_ids: Iterable[str]) -> dict[str, str | None]:
         """Display names of those of `user_ids` who are joined and users of this server."""

@@ -23,12 +23,16 @@ FIND_WITH_TRANSACTION = Statement(
 FIND_BY_NUMBERS = Statement(
     "find_rooms", "bigint[]", f"SELECT {COLUMNS} FROM rooms r WHERE r.number = ANY($1) ORDER BY r.number"
 )
-ADD = Statement(
-    "add_room",
-    "bigint, text, text, bigint, boolean, text[], int[]",
+INSERT = (
     "INSERT INTO rooms (number, room_id, version, extremities, extremity_ids, depth, state_group, state_version,"
     " state_generation, joined, invited, open_history, last_anchor, created_ts, published, classes, ordinals)"
-    " VALUES ($1, $2, $3, '{}', '{}', 0, 0, 0, 0, 0, 0, true, 0, $4, $5, $6, $7)",
+    " VALUES ($1, $2, $3, '{}', '{}', 0, 0, 0, 0, 0, 0, true, 0, $4, $5, $6, $7)"
+)
+ADD = Statement("add_room", "bigint, text, text, bigint, boolean, text[], int[]", INSERT)
+ADD_IF_ABSENT = Statement(
+    "add_absent_room",
+    "bigint, text, text, bigint, boolean, text[], int[]",
+    INSERT + " ON CONFLICT (room_id) DO NOTHING",
 )
 ADVANCE = Statement(
     "advance_room",
@@ -41,6 +45,13 @@ CHANGE_STATE = Statement(
     "bigint, bigint, bigint, int, int, int, boolean, text[], int[]",
     "UPDATE rooms SET state_group = $2, state_version = $3, state_generation = $4, joined = $5, invited = $6,"
     " open_history = $7, classes = $8, ordinals = $9 WHERE number = $1",
+)
+# Whether anybody of this server is joined.
+RESIDENT = Statement(
+    "find_resident_room",
+    "text",
+    "SELECT r.number, r.version, EXISTS (SELECT 1 FROM memberships m WHERE m.room = r.number AND m.local"
+    " AND m.membership = 'join') FROM rooms r WHERE r.room_id = $1",
 )
 SET_CLASSES = Statement(
     "set_room_classes", "bigint, text[], int[]", "UPDATE rooms SET classes = $2, ordinals = $3 WHERE number = $1"
@@ -94,6 +105,16 @@ class Rooms:
         rows = self._transaction.fetch(FIND, room_id)
         return RoomRow(*rows[0]) if rows else None
 
+    def find_residence(self, room_id: str) -> tuple[int, str, bool] | None:
+        """(number, room version, is anybody of this server joined?) of a room that is known."""
+        rows = self._transaction.fetch(RESIDENT, room_id)
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def is_resident(self, number: int) -> bool:
+        """Whether anybody of this server is joined."""
+        sql = "SELECT 1 FROM memberships WHERE room = %s AND local AND membership = 'join' LIMIT 1"
+        return bool(self._transaction.text(sql, number))
+
     def list_by_numbers(self, numbers: list[int]) -> list[RoomRow]:
         return [RoomRow(*row) for row in self._transaction.fetch(FIND_BY_NUMBERS, numbers)] if numbers else []
 
@@ -107,6 +128,13 @@ class Rooms:
         self._transaction.defer(
             ADD, room.number, room.room_id, room.version, created_ts, room.published, room.classes, room.ordinals
         )
+
+    def add_if_absent(self, room: RoomRow, created_ts: int) -> None:
+        """As `add`, unless somebody else has added the room meanwhile."""
+        self._transaction.defer(
+            ADD_IF_ABSENT, room.number, room.room_id, room.version, created_ts, room.published, room.classes,
+            room.ordinals,
+        )  # fmt: skip
 
     def set_place(self, room: RoomRow) -> None:
         """Its extremities, depth, newest anchor and ordinals."""

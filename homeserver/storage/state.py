@@ -45,19 +45,21 @@ FIND_CURRENT = Statement(
 )
 SET_CURRENT = Statement(
     "set_current_state",
-    "bigint, int, int, bigint, bigint",
-    "INSERT INTO current_state (room, generation, key, event, position) VALUES ($1, $2, $3, $4, $5)"
+    "bigint, int, bigint, int[], bigint[]",
+    "INSERT INTO current_state (room, generation, key, event, position)"
+    " SELECT $1, $2, key, event, $3 FROM unnest($4, $5) AS w(key, event)"
     " ON CONFLICT (room, generation, key) DO UPDATE SET event = EXCLUDED.event, position = EXCLUDED.position",
 )
 REMOVE_CURRENT = Statement(
     "remove_current_state",
-    "bigint, int, int",
-    "DELETE FROM current_state WHERE room = $1 AND generation = $2 AND key = $3",
+    "bigint, int, int[]",
+    "DELETE FROM current_state WHERE room = $1 AND generation = $2 AND key = ANY($3)",
 )
-ADD_CHANGE = Statement(
-    "add_state_change",
-    "bigint, bigint, int, bigint, bigint",
-    "INSERT INTO state_changes (room, position, key, before, after) VALUES ($1, $2, $3, $4, $5)",
+ADD_CHANGES = Statement(
+    "add_state_changes",
+    "bigint, bigint, int[], bigint[], bigint[]",
+    "INSERT INTO state_changes (room, position, key, before, after)"
+    " SELECT $1, $2, * FROM unnest($3, $4, $5) AS w(key, before, after)",
 )
 CHANGES = Statement(
     "list_state_changes",
@@ -186,14 +188,24 @@ class State:
         )
         return {(type, state_key): event for type, state_key, event in rows}
 
-    def set_current(self, room: int, generation: int, key: int, event: int, position: int) -> None:
-        self._transaction.defer(SET_CURRENT, room, generation, key, event, position)
-
-    def remove_current(self, room: int, generation: int, key: int) -> None:
-        self._transaction.defer(REMOVE_CURRENT, room, generation, key)
+    def change_current(
+        self, room: int, generation: int, position: int, changes: Sequence[tuple[int, int | None, int | None]]
+    ) -> None:
+        """Writes changes of the current state: (key, event before, event after)."""
+        gone = [key for key, _, after in changes if after is None]
+        standing = [(key, after) for key, _, after in changes if after is not None]
+        if gone:
+            self._transaction.defer(REMOVE_CURRENT, room, generation, gone)
+        if standing:
+            keys, events = (list(column) for column in zip(*standing, strict=True))
+            self._transaction.defer(SET_CURRENT, room, generation, position, keys, events)
+        if changes:
+            numbers, before, after = (list(column) for column in zip(*changes, strict=True))
+            self._transaction.defer(ADD_CHANGES, room, position, numbers, before, after)
 
     def add_change(self, room: int, position: int, key: int, before: int | None, after: int | None) -> None:
-        self._transaction.defer(ADD_CHANGE, room, position, key, before, after)
+        """Notes a change in a room whose current state is not held: a membership from outside."""
+        self._transaction.defer(ADD_CHANGES, room, position, [key], [before], [after])
 
     def list_changes(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, list[Changed]]:
         """By room: what changed with after < position <= upto. `ranges`: (after, upto) by room."""

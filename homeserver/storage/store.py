@@ -12,21 +12,33 @@ from homeserver.storage.caches import ByteCache
 from homeserver.storage.client_json import ClientJson
 from homeserver.storage.counts import Counts
 from homeserver.storage.cursors import Cursors
+from homeserver.storage.destinations import Destinations
 from homeserver.storage.devices import Devices
 from homeserver.storage.directory import Directory
 from homeserver.storage.events import EventCache, Events
 from homeserver.storage.events import weigh as weigh_event
 from homeserver.storage.filters import Filters
+from homeserver.storage.graph import Graph
 from homeserver.storage.history import History
 from homeserver.storage.interactive_sessions import InteractiveSessions
 from homeserver.storage.memberships import Memberships
+from homeserver.storage.previews import Previews
 from homeserver.storage.profiles import Profiles
 from homeserver.storage.receipts import Receipts
+from homeserver.storage.recent import Recent
+from homeserver.storage.redactions import Redactions
 from homeserver.storage.registration_tokens import RegistrationTokens
+from homeserver.storage.relations import Relations
+from homeserver.storage.relays import Relays
+from homeserver.storage.reports import Reports
+from homeserver.storage.residents import Residents
 from homeserver.storage.rooms import Rooms
+from homeserver.storage.server_keys import ServerKeyring
 from homeserver.storage.sessions import Sessions
+from homeserver.storage.silences import Silences
 from homeserver.storage.state import GroupCache, KeyCache, State
 from homeserver.storage.state import weigh as weigh_layer
+from homeserver.storage.threads import Threads
 from homeserver.storage.transaction import Transaction
 from homeserver.storage.users import Users
 from homeserver.storage.write_log import WriteLog
@@ -114,6 +126,10 @@ class Store:
         return Events(self.transaction, self._caches.events)
 
     @lazily
+    def graph(self) -> Graph:
+        return Graph(self.transaction)
+
+    @lazily
     def history(self) -> History:
         return History(self.transaction)
 
@@ -128,6 +144,10 @@ class Store:
     @lazily
     def receipts(self) -> Receipts:
         return Receipts(self.transaction)
+
+    @lazily
+    def recent(self) -> Recent:
+        return Recent(self.transaction)
 
     @lazily
     def account_data(self) -> AccountData:
@@ -146,6 +166,10 @@ class Store:
         return Directory(self.transaction)
 
     @lazily
+    def destinations(self) -> Destinations:
+        return Destinations(self.transaction)
+
+    @lazily
     def devices(self) -> Devices:
         return Devices(self.transaction)
 
@@ -158,16 +182,52 @@ class Store:
         return InteractiveSessions(self.transaction)
 
     @lazily
+    def previews(self) -> Previews:
+        return Previews(self.transaction)
+
+    @lazily
     def profiles(self) -> Profiles:
         return Profiles(self.transaction)
+
+    @lazily
+    def redactions(self) -> Redactions:
+        return Redactions(self.transaction)
+
+    @lazily
+    def relations(self) -> Relations:
+        return Relations(self.transaction)
+
+    @lazily
+    def relays(self) -> Relays:
+        return Relays(self.transaction)
 
     @lazily
     def registration_tokens(self) -> RegistrationTokens:
         return RegistrationTokens(self.transaction)
 
     @lazily
+    def reports(self) -> Reports:
+        return Reports(self.transaction)
+
+    @lazily
+    def server_keys(self) -> ServerKeyring:
+        return ServerKeyring(self.transaction)
+
+    @lazily
+    def residents(self) -> Residents:
+        return Residents(self.transaction)
+
+    @lazily
     def sessions(self) -> Sessions:
         return Sessions(self.transaction)
+
+    @lazily
+    def threads(self) -> Threads:
+        return Threads(self.transaction)
+
+    @lazily
+    def silences(self) -> Silences:
+        return Silences(self.transaction)
 
     @lazily
     def users(self) -> Users:

@@ -39,11 +39,17 @@ class Cluster:
     def url(self, name: str) -> str:
         return self._url.replace("/parley?", f"/{name}?", 1)
 
-    def new_database(self, template: str = _TEMPLATE) -> str:
+    def new_database(self, template: str = _TEMPLATE, server_name: str = SERVER_NAME) -> str:
         """The address of a fresh database that holds Parley's tables, or what `template` holds."""
         name = f"test_{next(self._numbers)}"
         self._do(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return self.url(name)
+        url = self.url(name)
+        if server_name != SERVER_NAME:
+            engine = open_engine(url)
+            with engine.connect() as connection:
+                connection.execute(text("UPDATE server SET server_name = :name"), {"name": server_name})
+            engine.dispose()
+        return url
 
     def new_empty_database(self) -> str:
         name = f"test_{next(self._numbers)}"

@@ -32,15 +32,15 @@ class TestHouse:
 
 @asynccontextmanager
 async def open_house(
-    cluster: Cluster, url: str | None = None, directory: Path | None = None
+    cluster: Cluster, url: str | None = None, directory: Path | None = None, server_name: str = SERVER_NAME
 ) -> AsyncIterator[TestHouse]:
     """On a fresh database unless `url` and `directory` are those of an earlier house."""
     with tempfile.TemporaryDirectory(prefix="parley-house-") as scratch:
         where = Path(scratch) if directory is None else directory
-        address = cluster.new_database() if url is None else url
-        database, streams = open_storage(address, SERVER_NAME, PositionFile(where), POOLS)
+        address = cluster.new_database(server_name=server_name) if url is None else url
+        database, streams = open_storage(address, server_name, PositionFile(where), POOLS)
         key = generate_key(b"test" * 8, "a_test")
-        house = build_house(database, streams, SERVER_NAME, key, SystemClock(), SystemRandomness())
+        house = build_house(database, streams, server_name, key, SystemClock(), SystemRandomness())
         try:
             yield TestHouse(address, where, database, streams, house)
         finally:

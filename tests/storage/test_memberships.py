@@ -85,14 +85,14 @@ async def test_last_stay(house: TestHouse) -> None:
         for number, membership in enumerate(standing, 1):
             content = {"membership": membership, "displayname": "a\0b\ufffe", "reason": "\\u0000"}
             store.events.add(sample_row(number, 100 + number, type="m.room.member", state_key="@b:x", content=content))
-            store.state.add_change(1, 100 + number, key, number - 1 or None, number)
+            store.state.change_current(1, 0, 100 + number, [(key, number - 1 or None, number)])
         assert store.memberships.find_last_stay(1, key) == (102, 103)
         assert store.memberships.find_last_stay(1, key + 1) is None
         assert store.memberships.find_last_stay(2, key) is None
         store.events.add(sample_row(90, 190, type="m.room.member", state_key="@b:x", content={"membership": "join"}))
-        store.state.add_change(1, 190, key, 50, 90)
+        store.state.change_current(1, 0, 190, [(key, 50, 90)])
         assert store.memberships.find_last_stay(1, key) == (190, None)
-        store.state.add_change(1, 191, key, 90, None)
+        store.state.change_current(1, 0, 191, [(key, 90, None)])
         assert store.memberships.find_last_stay(1, key) == (190, 191)
 
     await house.database.write(work)

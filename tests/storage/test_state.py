@@ -148,12 +148,10 @@ async def test_current_state_and_its_past(house: TestHouse) -> None:
         if before == after:
             return
         position = store.take_position()
-        store.state.add_change(ROOM, position, key, before, after)
+        store.state.change_current(ROOM, 0, position, [(key, before, after)])
         if after is None:
-            store.state.remove_current(ROOM, 0, key)
             state.pop(key)
         else:
-            store.state.set_current(ROOM, 0, key, after, position)
             state[key] = after
         history.append((position, state))
 

@@ -120,6 +120,12 @@ class LockedRoom:
         self._events[stored.number] = stored
         self.store.events.remember(stored)
 
+    def place_event(self, stored: StoredEvent) -> None:
+        """An event that was held as an outlier, and gets its place in this transaction."""
+        self._events[stored.number] = stored
+        self.store.events.forget(stored.number)
+        self.store.after_commit.append(lambda: self.store.events.remember(stored))
+
     def drop_event(self, number: int) -> None:
         """Its content was taken away: what is remembered of it is old, also of the power levels if it set them."""
         self._events.pop(number, None)

@@ -32,6 +32,8 @@ rooms = Table(
     Column("classes", ARRAY(Text), nullable=False, comment="at most 8 classes of push rules, by slot"),
     Column("ordinals", ARRAY(Integer), nullable=False, comment="notifying main-timeline events so far, by slot"),
     Column("created_ts", BigInteger, nullable=False, comment="ms"),
+    # Of a column that messages do not change, so that they write no index.
+    Index("rooms_published", "number", postgresql_where=text("published")),
     # Updated by every message: room for the new version of the row on the same page.
     postgresql_with={"fillfactor": "40"},
 )
@@ -43,6 +45,7 @@ state_keys = Table(
     Column("type", Text, nullable=False),
     Column("state_key", Text, nullable=False),
     Index("state_keys_state_key_type", "state_key", "type", unique=True),
+    Index("state_keys_space_children", "number", postgresql_where=text("type = 'm.space.child'")),
 )
 
 events = Table(
@@ -75,13 +78,21 @@ events = Table(
     Column("redacted_by", Text, comment="event id of the redaction that took its content"),
     Column("replaces", BigInteger, comment="of a state event: the event that stood at its key before"),
     Column("thread_id", Text, comment="event id of the root of the thread it belongs to"),
-    Column("ordinals", ARRAY(Integer), nullable=False, comment="rooms.ordinals (or the thread's) with it counted"),
+    Column("ordinals", ARRAY(Integer), nullable=False, comment="rooms.ordinals with it counted"),
     Column("client", Text, nullable=False, comment="the PDU's members that clients see: JSON without outer braces"),
     Column("wire", Text, nullable=False, comment="the PDU's other members: JSON without outer braces"),
     Index("events_history", "room", "anchor", "rank", postgresql_where=text("anchor IS NOT NULL")),
-    Index("events_room_sender", "room", "sender", "anchor", postgresql_where=text("anchor IS NOT NULL")),
+    Index(
+        "events_room_sender",
+        "room",
+        "sender",
+        "anchor",
+        postgresql_where=text("anchor IS NOT NULL AND thread_id IS NULL"),
+    ),
+    Index("events_room_ts", "room", "origin_server_ts", postgresql_where=text("anchor IS NOT NULL")),
     Index("events_position", "position", postgresql_where=text("position IS NOT NULL")),
     Index("events_txn", "txn_id", "room", postgresql_where=text("txn_id IS NOT NULL")),
+    Index("events_gaps", "room", "anchor", "rank", postgresql_where=text("gap_before")),
 )
 
 state_groups = Table(
@@ -147,6 +158,7 @@ memberships = Table(
     Column("local", Boolean, nullable=False, comment="a user of this server"),
     Column("display_name", Text),
     Index("memberships_room", "room", "membership", "position"),
+    Index("memberships_local", "room", postgresql_where=text("local AND membership = 'join'")),
 )
 
 invite_states = Table(
@@ -175,4 +187,19 @@ count_exceptions = Table(
     Column("thread_id", Text, nullable=False, comment="empty: the main timeline"),
     Column("notify", SmallInteger, nullable=False, comment="added to what the ordinals say"),
     Column("highlight", SmallInteger, nullable=False),
+    Index("count_exceptions_thread", "room", "thread_id", "user_id", "anchor"),
+)
+
+early_redactions = Table(
+    "early_redactions",
+    metadata,
+    Column("target", Text, primary_key=True, comment="id of an event that is not here yet"),
+    Column("redaction", BigInteger, primary_key=True, autoincrement=False, comment="event"),
+)
+
+relays = Table(
+    "relays",
+    metadata,
+    # Events of other servers' users that we send to the rest of the room, because they entered it through us.
+    Column("event", BigInteger, primary_key=True, autoincrement=False),
 )

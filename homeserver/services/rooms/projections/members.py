@@ -1,6 +1,6 @@
 """The table of memberships follows the m.room.member events of the current state."""
 
-from homeserver.domain.identifiers import domain_of
+from homeserver.domain.identifiers import domain_of, is_user_id
 from homeserver.services.rooms.changes import Appended, StateChange
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.storage.events import StoredEvent
@@ -9,8 +9,10 @@ from homeserver.storage.memberships import MembershipRow
 
 def apply(room: LockedRoom, appended: Appended, server_name: str) -> None:
     """Writes a row per changed member and adds up the differences of the counts."""
+    rows: list[MembershipRow] = []
     for change in appended.changes:
-        if change.key[0] != "m.room.member":
+        # Old rooms may hold members whose state key is no user's.
+        if change.key[0] != "m.room.member" or not is_user_id(change.key[1]):
             continue
         _count(appended, change)
         user_id = change.key[1]
@@ -18,9 +20,9 @@ def apply(room: LockedRoom, appended: Appended, server_name: str) -> None:
             room.store.memberships.remove(user_id, room.row.number)
             continue
         event = change.after.event
-        local = domain_of(user_id) == server_name if ":" in user_id else False
+        local = domain_of(user_id) == server_name
         membership = membership_of(change.after)
-        room.store.memberships.put(
+        rows.append(
             MembershipRow(
                 user_id=user_id,
                 room=room.row.number,
@@ -34,6 +36,7 @@ def apply(room: LockedRoom, appended: Appended, server_name: str) -> None:
         )
         if local and membership in ("join", "invite", "knock"):
             room.store.memberships.remember(user_id, room.row.number)
+    room.store.memberships.put_many(room.row.number, appended.position, rows)
 
 
 def membership_of(stored: StoredEvent | None) -> str | None:

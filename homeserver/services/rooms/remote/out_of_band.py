@@ -1,0 +1,95 @@
+"""Invites, knocks and their ends in rooms that we are not in.
+
+Of such a room there is no state to append to: the membership event is held as an outlier, and what the other server
+tells of the room is shown to the invited user. https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from homeserver.domain.canonical import canonical_json
+from homeserver.domain.event import Event
+from homeserver.domain.versions import RoomVersion
+from homeserver.ports import Clock
+from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.projections.members import display_name
+from homeserver.services.rooms.remote.stubs import find_or_add_room
+from homeserver.storage.events import NewEvent, split
+from homeserver.storage.memberships import MembershipRow
+from homeserver.storage.rooms import RoomRow
+from homeserver.storage.store import Store
+from homeserver.streams.keys import user_key
+from homeserver.streams.publications import StateItem
+
+
+class OutOfBand:
+    def __init__(self, database: Persistence, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def receive(self, version: RoomVersion, event: Event, stripped: Sequence[Mapping[str, Any]]) -> None:
+        """A user of ours is invited, knocks, or is out again, says this member event, checked and signed.
+
+        `stripped`: what the other server tells of the room; empty leaves what was told before.
+        """
+        assert event.state_key is not None, "a member event"
+
+        def work(store: Store) -> None:
+            row = find_or_add_room(store, version, event.room_id, self._clock.now_ms())
+            if store.rooms.is_resident(row.number) or event.event_id in store.events.list_held([event.event_id]):
+                return  # the room's own graph tells of it
+            number, position = store.take_number(), store.take_position()
+            client, wire = split(event.pdu)
+            store.events.add(
+                NewEvent(
+                    number=number, event=event, room=row.number, position=position, anchor=None, client=client,
+                    wire=wire, prev=[], auth=[], state_before=None, state_after=None,
+                    key=store.state.intern_keys([event.key])[event.key], replaces=None, ordinals=[], live=False,
+                )
+            )  # fmt: skip
+            if stripped:
+                told = "[" + ",".join(canonical_json(one).decode() for one in stripped) + "]"
+                store.memberships.set_invite_state(event.state_key or "", row.number, told)
+            membership = str(event.content.get("membership"))
+            self._stand(store, row, event.state_key or "", membership, number, position, event)
+
+        await self._database.write(work, room=event.room_id)
+
+    async def end(self, user_id: str, room_id: str) -> None:
+        """The user's invite or knock is over, and no server of the room could be told. Nothing happens if there is
+        none, or if we are in the room."""
+
+        def work(store: Store) -> None:
+            row = store.rooms.lock(room_id)
+            standing = store.memberships.find(user_id, row.number)
+            if (
+                standing is None
+                or standing.membership not in ("invite", "knock")
+                or store.rooms.is_resident(row.number)
+            ):
+                return
+            store.state.intern_keys([("m.room.member", user_id)])
+            self._stand(store, row, user_id, "leave", None, store.take_position(), None)
+
+        await self._database.write(work, room=room_id)
+
+    @staticmethod
+    def _stand(
+        store: Store,
+        row: RoomRow,
+        user_id: str,
+        membership: str,
+        number: int | None,
+        position: int,
+        event: Event | None,
+    ) -> None:
+        before = store.memberships.find(user_id, row.number)
+        name = None if event is None else display_name(event.content.get("displayname"))
+        sender = user_id if event is None else event.sender
+        store.memberships.put(MembershipRow(user_id, row.number, membership, number or 0, position, sender, True, name))
+        if membership in ("invite", "knock"):
+            store.memberships.remember(user_id, row.number)
+        key = ("m.room.member", user_id)
+        was = None if before is None or not before.event else before.event
+        store.state.add_change(row.number, position, store.state.number_keys([key])[key], was, number)
+        store.publish(position, [user_key(user_id)], StateItem(row.number, row.room_id, (key,)))
