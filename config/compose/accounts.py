@@ -19,6 +19,7 @@ from homeserver.services.accounts.registration import Policy, Registration
 from homeserver.services.accounts.session_cache import SessionCache
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.shared_secret import SharedSecretRegistration
+from homeserver.services.accounts.tags import RoomTags
 from homeserver.services.rooms.membership import Membership
 from homeserver.storage.database import Database
 from homeserver.streams.publisher import Publisher
@@ -67,6 +68,7 @@ def build_accounts(
         profiles=Profiles(database, membership),
         data=AccountData(database),
         filters=Filters(database),
+        tags=RoomTags(database),
         shared_secret=SharedSecretRegistration(registration, clock, randomness, secret=secret),
     )
     return Desk(accounts, hashing, last_seen, registration)

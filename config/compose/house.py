@@ -1,33 +1,50 @@
 """Assembles the house: rooms, messaging and sync, bottom-up. Accounts and the doors have files of their own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from signedjson.types import SigningKey
 
+from config.compose.search import Searching, build_search
 from config.compose.storage import Streams
-from homeserver.ports import Clock, Randomness
+from homeserver.ports import Clock, Randomness, RemoteDirectory, RemoteRooms
 from homeserver.services.messaging.receipts import Receipts
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push.rule_book import RuleBook
 from homeserver.services.push.rules import PushRules
 from homeserver.services.push.slots import Slots
+from homeserver.services.rooms.aliases import Aliases
 from homeserver.services.rooms.append import Append
 from homeserver.services.rooms.create import Create
+from homeserver.services.rooms.directory import RoomDirectory
 from homeserver.services.rooms.draft import Draft
 from homeserver.services.rooms.history import History
 from homeserver.services.rooms.membership import Membership
+from homeserver.services.rooms.mutual_rooms import MutualRooms
+from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.remote.backfilling import Backfilling
 from homeserver.services.rooms.remote.entering import Entering
+from homeserver.services.rooms.remote.hosting import Hosting
+from homeserver.services.rooms.remote.invited import Invited
 from homeserver.services.rooms.remote.out_of_band import OutOfBand
 from homeserver.services.rooms.remote.receiving import RemoteEvents
+from homeserver.services.rooms.remote.staging import Staging
+from homeserver.services.rooms.reports import Reports
 from homeserver.services.rooms.room import Heads
 from homeserver.services.rooms.send import Send
+from homeserver.services.rooms.spaces import Spaces
 from homeserver.services.rooms.state import RoomState
+from homeserver.services.rooms.summary import Summaries
+from homeserver.services.rooms.threads import Threads
+from homeserver.services.rooms.timestamps import Timestamps
+from homeserver.services.rooms.upgrade import Upgrade
 from homeserver.services.rooms.writer import Writer
+from homeserver.services.search.search import Search
 from homeserver.services.sync.counts import Unread
 from homeserver.services.sync.loop import Sync
 from homeserver.services.sync.refill import Refill
 from homeserver.services.sync.tables import Tables
+from homeserver.services.turn import TurnServer
 from homeserver.storage.database import Database
 
 
@@ -36,8 +53,11 @@ class Remote:
     """What the federation door needs of the rooms that other servers are in too."""
 
     events: RemoteEvents
+    staging: Staging
     entering: Entering
     out_of_band: OutOfBand
+    invited: Invited
+    hosting: Hosting
     backfilling: Backfilling
 
 
@@ -50,11 +70,24 @@ class House:
     membership: Membership
     state: RoomState
     history: History
+    relations: Relations
+    threads: Threads
+    timestamps: Timestamps
     receipts: Receipts
     typing: Typing
     sync: Sync
     refill: Refill
     push_rules: PushRules
+    aliases: Aliases
+    directory: RoomDirectory
+    summaries: Summaries
+    spaces: Spaces
+    upgrade: Upgrade
+    reports: Reports
+    mutual_rooms: MutualRooms
+    search: Search
+    searching: Searching
+    turn: TurnServer | None
     rule_book: RuleBook
     slots: Slots
     writer: Writer
@@ -68,7 +101,13 @@ def build_house(
     key: SigningKey,
     clock: Clock,
     randomness: Randomness,
+    *,
+    directory: RemoteDirectory | None = None,
+    rooms_abroad: Callable[[Remote], RemoteRooms] | None = None,
+    turn: TurnServer | None = None,
 ) -> House:
+    """`directory` and `rooms_abroad` are None where this server talks to no other, `turn` where the operator has no
+    TURN server. `rooms_abroad` makes what asks other servers, of what lets their answers in."""
     rule_book = RuleBook()
     draft = Draft(server_name, key, clock, randomness)
     append = Append(server_name, rule_book)
@@ -76,12 +115,19 @@ def build_house(
     typing = Typing(database, streams.positions, streams.publisher)
     slots = Slots(database)
     unread = Unread(rule_book, slots)
+    searching = build_search(database, streams, clock)
+    aliases = Aliases(database, writer, directory)
+    remote = _build_remote(database, writer, append, clock, server_name, key)
+    membership = Membership(database, writer, clock, aliases, None if rooms_abroad is None else rooms_abroad(remote))
     return House(
-        create=Create(database, writer, clock, randomness),
+        create=Create(database, writer, membership, clock, randomness),
         send=Send(database, writer),
-        membership=Membership(database, writer, clock),
+        membership=membership,
         state=RoomState(database, clock),
         history=History(database, clock),
+        relations=Relations(database, clock),
+        threads=Threads(database, clock),
+        timestamps=Timestamps(database),
         receipts=Receipts(database, clock),
         typing=typing,
         sync=Sync(
@@ -96,13 +142,34 @@ def build_house(
         ),
         refill=Refill(database, streams.tail, typing, server_name),
         push_rules=PushRules(database, rule_book),
+        aliases=aliases,
+        directory=RoomDirectory(database, writer, directory),
+        summaries=Summaries(database, aliases, directory),
+        spaces=Spaces(database, directory),
+        upgrade=Upgrade(database, writer, clock, randomness),
+        reports=Reports(database, clock, server_name),
+        mutual_rooms=MutualRooms(database),
+        search=searching.search,
+        searching=searching,
+        turn=turn,
         rule_book=rule_book,
         slots=slots,
         writer=writer,
-        remote=Remote(
-            RemoteEvents(database, writer, append),
-            Entering(database, writer, append, clock),
-            OutOfBand(database, clock),
-            Backfilling(database, writer),
-        ),
+        remote=remote,
+    )
+
+
+def _build_remote(
+    database: Database, writer: Writer, append: Append, clock: Clock, server_name: str, key: SigningKey
+) -> Remote:
+    events = RemoteEvents(database, writer, append)
+    out_of_band = OutOfBand(database, clock)
+    return Remote(
+        events=events,
+        staging=Staging(database),
+        entering=Entering(database, writer, append, clock),
+        out_of_band=out_of_band,
+        invited=Invited(database, events, out_of_band),
+        hosting=Hosting(database, writer, events, server_name, key),
+        backfilling=Backfilling(database, writer),
     )

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clients.limits import Limits
-from clients.routes import PublicFacts, client_routes
+from clients.live.sockets import Sockets
+from clients.routes import Live, PublicFacts, client_routes
 from config.compose.accounts import Desk, build_accounts
+from config.compose.federation import Federation, build_federation
 from config.compose.house import House, build_house
 from config.compose.storage import Pools, Streams, open_storage
+from config.compose.verification import Verification, build_verification
 from config.data_directory import PositionFile, registration_secret
 from config.listeners import Listener, Listeners
 from config.settings import Settings
@@ -18,6 +21,8 @@ from homeserver.http.health import health_routes, metrics_routes
 from homeserver.http.limits import ServerLimits
 from homeserver.http.routing import Route
 from homeserver.http.tls import Certificate
+from homeserver.ports import Clock
+from homeserver.services.turn import TurnServer
 from homeserver.storage.database import Database
 
 
@@ -29,6 +34,9 @@ class Server:
     streams: Streams
     house: House
     desk: Desk
+    sockets: Sockets
+    federation: Federation
+    verification: Verification
     listeners: Listeners
     stopping: asyncio.Event
     certificates: list[Certificate]
@@ -41,15 +49,22 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     pools = Pools(sizes.write_connections, sizes.read_connections, sizes.long_read_connections)
     database, streams = open_storage(database_url, settings.server_name, PositionFile(directory), pools)
     key = read_or_make_signing_key(directory)
-    house = build_house(database, streams, settings.server_name, key, clock, randomness)
+    house = build_house(
+        database, streams, settings.server_name, key, clock, randomness, turn=_turn_server(settings, clock)
+    )
     secret = settings.registration.shared_secret or registration_secret(directory)
     desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness)
+    federation = build_federation(settings, database, key, clock, randomness)
+    verification = build_verification(settings, database, key, federation.calls, federation.partners, clock)
     facts = PublicFacts(
         settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
     )
     limits = Limits(clock, settings.limits.overrides, settings.limits.enabled)
+    sockets = Sockets(desk.accounts.sessions, limits, clock, randomness)
+    live = Live(sockets, settings.http.websocket_origins)
     resources = {
-        "client": client_routes(facts, limits, desk.accounts, house),
+        "client": client_routes(facts, limits, desk.accounts, house, live),
+        "federation": verification.routes() if settings.federation.enabled else [],
         "metrics": metrics_routes() if settings.metrics.enabled else [],
     }
     stopping = asyncio.Event()
@@ -70,10 +85,20 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         streams,
         house,
         desk,
+        sockets,
+        federation,
+        verification,
         Listeners(listeners, clock=clock, stopping=stopping, limits=_server_limits(settings)),
         stopping,
         certificates,
     )
+
+
+def _turn_server(settings: Settings, clock: Clock) -> TurnServer | None:
+    voip = settings.voip
+    if not voip.turn_uris or voip.turn_secret is None:
+        return None
+    return TurnServer(clock, uris=voip.turn_uris, secret=voip.turn_secret, lifetime=voip.turn_lifetime_seconds)
 
 
 def _server_limits(settings: Settings) -> ServerLimits:

@@ -49,6 +49,12 @@ def replacement_target(content: Mapping[str, Any]) -> str | None:
     return _parent(content, REPLACE)
 
 
+def may_replace(type: str, is_state: bool, content: Mapping[str, Any]) -> bool:
+    """Whether an event with an m.replace holds what an edit must hold, whatever it edits. What is encrypted tells us
+    nothing of its `m.new_content`."""
+    return not is_state and (type == "m.room.encrypted" or isinstance(content.get("m.new_content"), Mapping))
+
+
 def reply_target(content: Mapping[str, Any]) -> str | None:
     """The id of the event that this one answers. In a thread it may be there only for clients without threads."""
     return _event_id(_object(_object(content.get("m.relates_to")).get("m.in_reply_to")))

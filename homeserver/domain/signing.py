@@ -63,9 +63,14 @@ def sign_bytes(key: SigningKey, message: bytes) -> str:
     return encode_base64(key.sign(message).signature)
 
 
+def unsigned_json(obj: Mapping[str, Any]) -> bytes:
+    """What a signature on an object covers."""
+    return canonical_json({key: value for key, value in obj.items() if key not in ("signatures", "unsigned")})
+
+
 def sign_json(obj: Mapping[str, Any], server_name: str, key: SigningKey) -> dict[str, Any]:
     """A copy of an object with our signature beside those that it has."""
-    return _with_signature(obj, server_name, key, _unsigned_json(obj))
+    return _with_signature(obj, server_name, key, unsigned_json(obj))
 
 
 def sign_event(version: RoomVersion, pdu: Mapping[str, Any], server_name: str, key: SigningKey) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def sign_event(version: RoomVersion, pdu: Mapping[str, Any], server_name: str, k
 def verify_json(obj: Mapping[str, Any], server_name: str, verify_key: VerifyKey, key_id: str) -> bool:
     """Whether `server_name` signed the object with this key, named `key_id`. Never raises on what others wrote."""
     try:
-        return _is_signed(obj, server_name, verify_key, key_id, _unsigned_json(obj))
+        return _is_signed(obj, server_name, verify_key, key_id, unsigned_json(obj))
     except BadRequest:
         return False
 
@@ -90,6 +95,18 @@ def verify_event(
         return _is_signed(pdu, server_name, verify_key, key_id, essential_json(version, pdu))
     except BadRequest:
         return False
+
+
+def is_signature(verify_key: VerifyKey, message: bytes, signature: str) -> bool:
+    """Whether `signature`, in base64, is this key's of the message. Never raises on what others wrote."""
+    try:
+        decoded = decode_base64(signature)
+        if len(decoded) != _SIGNATURE_BYTES:
+            return False
+        verify_key.verify(message, decoded)
+    except (BadRequest, CryptoError):
+        return False
+    return True
 
 
 def required_signers(version: RoomVersion, pdu: Mapping[str, Any]) -> set[str]:
@@ -121,10 +138,6 @@ def _is_third_party_invite(pdu: Mapping[str, Any]) -> bool:
     return isinstance(invite, Mapping) and isinstance(invite.get("signed"), Mapping)
 
 
-def _unsigned_json(obj: Mapping[str, Any]) -> bytes:
-    return canonical_json({key: value for key, value in obj.items() if key not in ("signatures", "unsigned")})
-
-
 def _with_signature(obj: Mapping[str, Any], server_name: str, key: SigningKey, message: bytes) -> dict[str, Any]:
     signatures = dict(obj.get("signatures", {}))
     signatures[server_name] = {**signatures.get(server_name, {}), key_id_of(key): sign_bytes(key, message)}
@@ -135,13 +148,4 @@ def _is_signed(obj: Mapping[str, Any], server_name: str, verify_key: VerifyKey, 
     signature: object = obj.get("signatures")
     for name in (server_name, key_id):
         signature = signature.get(name) if isinstance(signature, Mapping) else None
-    if not isinstance(signature, str):
-        return False
-    decoded = decode_base64(signature)
-    if len(decoded) != _SIGNATURE_BYTES:
-        return False
-    try:
-        verify_key.verify(message, decoded)
-    except CryptoError:
-        return False
-    return True
+    return isinstance(signature, str) and is_signature(verify_key, message, signature)

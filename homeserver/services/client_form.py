@@ -3,12 +3,13 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-event-format
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from homeserver.domain.canonical import canonical_json
+from homeserver.services.aggregations import Bundle, Onlooker, load_bundles
 from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.store import Store
 
@@ -19,19 +20,29 @@ def quote(text: str) -> str:
 
 
 class ClientForm:
-    """Events for one viewer at one time. `redactions` holds those redactions that took content away, by event id."""
+    """Events for one viewer at one time. By event id: `_redactions` are those that took content away, `_bundles` is what
+    goes with events in `m.relations`."""
 
-    def __init__(self, user_id: str, device_id: str | None, now_ms: int) -> None:
+    def __init__(
+        self, user_id: str, device_id: str | None, now_ms: int, bundles: Mapping[str, Bundle] | None = None
+    ) -> None:
         self._user_id = user_id
         self._device_id = device_id
         self._now_ms = now_ms
         self._redactions: Mapping[str, EventRow] = {}
+        self._bundles: Mapping[str, Bundle] = bundles or {}
 
     def prepare(self, store: Store, rows: Iterable[EventRow]) -> None:
         """Loads what redacted the events that are redacted."""
         wanted = {row.redacted_by for row in rows if row.redacted_by is not None}
         if wanted - self._redactions.keys():
             self._redactions = {**self._redactions, **store.events.list_by_ids(wanted)}
+
+    def bundle(
+        self, store: Store, onlooker: Onlooker, rows: Iterable[EventRow], parents: Collection[str] | None = None
+    ) -> None:
+        """Loads what the events that point at these events amount to, for answers that tell it (`load_bundles`)."""
+        self._bundles = {**self._bundles, **load_bundles(store, onlooker, rows, parents)}
 
     def event(self, row: EventRow, membership: str | None, room_id: str | None = None) -> str:
         """`membership`: the viewer's at the event, if it is to be told. `room_id`: as JSON, if it is to be told."""
@@ -46,8 +57,27 @@ class ClientForm:
         redaction = None if row.redacted_by is None else self._redactions.get(row.redacted_by)
         if redaction is not None:
             unsigned.append(f'"redacted_because":{self.event(redaction, None, room_id)}')
+        bundle = self._bundles.get(row.event_id)
+        if bundle is not None:
+            unsigned.append(f'"m.relations":{{{self._relations(bundle, room_id)}}}')
         client = row.client if row.type != "m.room.redaction" else with_redacts(row.client)
         return join_event(client, row.event_id, ",".join(unsigned), room_id)
+
+
+    def _relations(self, bundle: Bundle, room_id: str | None) -> str:
+        parts: list[str] = []
+        if bundle.edit is not None:
+            parts.append(f'"m.replace":{self.event(*bundle.edit, room_id)}')
+        if bundle.references:
+            chunk = ",".join(f'{{"event_id":{quote(event_id)}}}' for event_id in bundle.references)
+            parts.append(f'"m.reference":{{"chunk":[{chunk}]}}')
+        if bundle.thread is not None:
+            participated = "true" if bundle.thread.participated else "false"
+            parts.append(
+                f'"m.thread":{{"latest_event":{self.event(*bundle.thread.latest, room_id)},'
+                f'"count":{bundle.thread.count},"current_user_participated":{participated}}}'
+            )
+        return ",".join(parts)
 
 
 def join_event(client: str, event_id: str, unsigned: str, room_id: str | None) -> str:

@@ -4,15 +4,16 @@
 It may run more than once (a deadlock, a lost connection), so it must be repeatable; it cannot await, so it cannot wait
 for the network while it holds locks. What it published goes out after the commit, from the write's own future, so
 that a request that is cancelled meanwhile still publishes. `await db.read(work)` is the same on one read-only snapshot.
+Each kind of work has threads of its own (`homeserver.storage.pool`) and a bound for what waits for them: beyond it,
+work is refused at once.
 """
 
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg2
@@ -22,8 +23,9 @@ from sqlalchemy.exc import DBAPIError
 
 from homeserver.domain.errors import Unavailable
 from homeserver.storage.blocks import Numbers
+from homeserver.storage.pool import Patience, Pool, origin
 from homeserver.storage.store import Caches, Store
-from homeserver.storage.transaction import Session, Transaction
+from homeserver.storage.transaction import Transaction
 from homeserver.streams.positions import Positions
 from homeserver.streams.publications import Publication
 from homeserver.streams.publisher import Publisher
@@ -32,10 +34,10 @@ from homeserver.telemetry.metrics import READ_TRANSACTIONS, STATEMENTS, WRITE_SE
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# How often a transaction is tried that is in conflict with others, or loses its connection.
-ATTEMPTS = 8
 # How long work waits for a database that takes no connections: as long as a crash recovery usually takes.
 AWAY_SECONDS = 10.0
+# How many pieces of work may wait for a thread. Reads: after a restart, as many clients as there are ask at once.
+MOST_WRITES, MOST_READS, MOST_LONG_READS = 2_000, 10_000, 2_000
 # So many rows of write_log are written before those below the watermark are pruned, a bounded number at a time.
 PRUNE_EVERY = 500
 PRUNE_LIMIT = 5_000
@@ -94,57 +96,6 @@ class _Outcome:
         return self
 
 
-class Pool:
-    """Threads that keep a connection each. A broken connection is replaced at its next use."""
-
-    def __init__(self, name: str, size: int, engine: Engine, away_seconds: float) -> None:
-        self._engine = engine
-        self._away_seconds = away_seconds
-        self._local = threading.local()
-        self._sessions: list[Session] = []
-        # Since when the database has taken no connection, and when it was last tried in vain.
-        self._away_since = self._tried_in_vain = 0.0
-        self.executor = ThreadPoolExecutor(size, thread_name_prefix=name)
-
-    def session(self) -> Session:
-        """The calling thread's connection."""
-        session: Session | None = getattr(self._local, "session", None)
-        if session is None:
-            try:
-                session = Session(self._engine.connect())
-            except DBAPIError:
-                now = time.monotonic()
-                if now - self._tried_in_vain > self._away_seconds:
-                    self._away_since = now
-                self._tried_in_vain = now
-                raise
-            self._away_since = self._tried_in_vain = 0.0
-            self._local.session = session
-            self._sessions.append(session)
-        return session
-
-    @property
-    def is_away(self) -> bool:
-        """The database has not been there for so long that nobody should wait for it any more."""
-        return self._tried_in_vain - self._away_since > self._away_seconds
-
-    def discard(self) -> None:
-        """The calling thread's connection is of no use any more."""
-        session: Session | None = getattr(self._local, "session", None)
-        if session is not None:
-            self._local.session = None
-            self._sessions.remove(session)
-            session.connection.invalidate()
-            session.connection.close()
-
-    def close(self) -> None:
-        """Waits for what runs and closes the connections."""
-        self.executor.shutdown(wait=True)
-        for session in self._sessions:
-            session.connection.close()
-        self._sessions.clear()
-
-
 class Database:
     """Lives on the loop; `work` runs in threads."""
 
@@ -160,15 +111,18 @@ class Database:
         read_threads: int = 3,
         long_read_threads: int = 2,
         away_seconds: float = AWAY_SECONDS,
+        most_writes: int = MOST_WRITES,
+        most_reads: int = MOST_READS,
+        most_long_reads: int = MOST_LONG_READS,
     ) -> None:
         self._engine = engine
         self._positions = positions
         self._numbers = numbers
         self._publisher = publisher
         self._caches = caches
-        self._writers = Pool("write", write_threads, engine, away_seconds)
-        self._readers = Pool("read", read_threads, engine, away_seconds)
-        self._long_readers = Pool("long-read", long_read_threads, engine, away_seconds)
+        self._writers = Pool("write", write_threads, engine, away_seconds, most_writes)
+        self._readers = Pool("read", read_threads, engine, away_seconds, most_reads)
+        self._long_readers = Pool("long-read", long_read_threads, engine, away_seconds, most_long_reads)
         self._rooms: dict[str, _RoomLock] = {}
         self._closing = threading.Event()
         self._under_way: set[asyncio.Future[_Outcome]] = set()
@@ -176,20 +130,15 @@ class Database:
         self._logged = PRUNE_EVERY
 
     async def write(self, work: Callable[[Store], T], *, room: str | None = None) -> T:
-        """The result of `work`, committed. `room`: the id of the room that it writes to, one writer at a time."""
+        """The result of `work`, committed. `room`: the id of the room that it writes to, one writer at a time.
+
+        Raises Unavailable at once, and nothing was done, if too many writes wait already.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        lock = None if room is None else self._rooms.get(room)
-        if room is not None:
-            if lock is None:
-                lock = self._rooms[room] = _RoomLock()
-            lock.waiting += 1
-            try:
-                await lock.lock.acquire()
-            except BaseException:
-                self._release(room, lock, held=False)
-                raise
-        future = loop.run_in_executor(self._writers.executor, self._write, work)
+        self._writers.admit()
+        lock = None if room is None else await self._lock(room)
+        future = self._writers.submit(partial(self._write, work))
         done: asyncio.Future[T] = loop.create_future()
         self._under_way.add(future)
 
@@ -214,14 +163,20 @@ class Database:
         return await done
 
     async def read(self, work: Callable[[Store], T], *, single: bool = False) -> T:
-        """The result of `work` on one snapshot. `single`: it sends one statement, so no BEGIN and COMMIT."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers.executor, self._read, self._readers, work, single)
+        """The result of `work` on one snapshot. `single`: it sends one statement, so no BEGIN and COMMIT.
+
+        Raises Unavailable at once if too many reads wait already.
+        """
+        return await self._look(self._readers, work, single)
 
     async def read_long(self, work: Callable[[Store], T]) -> T:
         """As `read`, for what takes many milliseconds: it has threads of its own."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._long_readers.executor, self._read, self._long_readers, work, False)
+        return await self._look(self._long_readers, work, False)
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """By pool: how many pieces of work no thread has taken yet."""
+        return {pool.name: pool.waiting for pool in (self._writers, self._readers, self._long_readers)}
 
     async def settle(self, seconds: float = 30.0) -> None:
         """Returns when every write that is under way has ended, cancelled callers' included, or after `seconds`.
@@ -240,6 +195,22 @@ class Database:
             pool.close()
         self._engine.dispose()
 
+    async def _lock(self, room: str) -> "_RoomLock":
+        """Waits until nobody else writes to the room."""
+        lock = self._rooms.get(room)
+        if lock is None:
+            lock = self._rooms[room] = _RoomLock()
+        lock.waiting += 1
+        self._writers.hold_back()
+        try:
+            await lock.lock.acquire()
+        except BaseException:
+            self._release(room, lock, held=False)
+            raise
+        finally:
+            self._writers.let_go()
+        return lock
+
     def _release(self, room: str, lock: "_RoomLock", *, held: bool) -> None:
         if held:
             lock.lock.release()
@@ -254,9 +225,7 @@ class Database:
             return
         self._logged = 0
         watermark = self._positions.current()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._writers.executor, self._write, lambda store: store.write_log.prune(watermark, PRUNE_LIMIT)
-        )
+        future = self._writers.submit(partial(self._write, lambda store: store.write_log.prune(watermark, PRUNE_LIMIT)))
         self._under_way.add(future)
 
         def pruned(finished: asyncio.Future[_Outcome]) -> None:
@@ -269,8 +238,24 @@ class Database:
 
         future.add_done_callback(pruned)
 
+    async def _look(self, pool: Pool, work: Callable[[Store], T], single: bool) -> T:
+        pool.admit()
+        abandoned = False
+
+        def look() -> T:
+            if abandoned:
+                raise asyncio.CancelledError
+            return self._read(pool, work, single)
+
+        try:
+            # Not cancelled with the caller: it would be counted out while it still waits for its thread.
+            return await asyncio.shield(pool.submit(look))
+        except asyncio.CancelledError:
+            abandoned = True
+            raise
+
     def _read(self, pool: Pool, work: Callable[[Store], T], single: bool) -> T:
-        patience = _Patience(pool, self._closing)
+        patience = Patience(pool, self._closing)
         while True:
             session = transaction = None
             try:
@@ -283,7 +268,7 @@ class Database:
                 return result
             except BaseException as error:  # the edge of one transaction: whatever happened, it is ended
                 again = self._abandon(pool, transaction, error)
-                if not again and not isinstance(_origin(error), REFUSED):
+                if not again and not isinstance(origin(error), REFUSED):
                     raise
                 if not again or not patience.lasts(error, connected=session is not None):
                     raise _gave_up(error) from error
@@ -291,7 +276,7 @@ class Database:
     def _write(self, work: Callable[[Store], Any]) -> _Outcome:
         """Runs in a pool thread. Never raises: the positions of the outcome must reach the publisher."""
         outcome = _Outcome()
-        patience = _Patience(self._writers, self._closing)
+        patience = Patience(self._writers, self._closing)
         while True:
             session = transaction = store = result = None
             committing = False
@@ -306,7 +291,7 @@ class Database:
                 return outcome.succeed(store, result)
             except BaseException as error:  # the edge of one transaction: whatever happened, it is ended
                 again = self._abandon(self._writers, transaction, error)
-                cut = committing and again and not isinstance(_origin(error), RETRIED)
+                cut = committing and again and not isinstance(origin(error), RETRIED)
                 if cut and store is not None and session is not None and store.trace:
                     try:
                         if self._was_committed(store.trace, session.backend):
@@ -320,16 +305,16 @@ class Database:
                 if again and patience.lasts(error, connected=session is not None):
                     _retried.inc()
                     continue
-                outcome.error = _gave_up(error) if again or isinstance(_origin(error), REFUSED) else error
+                outcome.error = _gave_up(error) if again or isinstance(origin(error), REFUSED) else error
                 _failed.inc()
                 return outcome
 
     def _abandon(self, pool: Pool, transaction: Transaction | None, error: BaseException) -> bool:
         """Leaves the connection clean, or drops it. True if the work may be tried again."""
-        origin = _origin(error)
+        cause = origin(error)
         # A connection that may not write leads to the wrong server, or was made while nobody might: another is tried.
         lost = (psycopg2.OperationalError, psycopg2.InterfaceError, pg.ReadOnlySqlTransaction)
-        broken = isinstance(origin, lost) and not isinstance(origin, REFUSED + RETRIED)
+        broken = isinstance(cause, lost) and not isinstance(cause, REFUSED + RETRIED)
         if not broken and transaction is not None:
             try:
                 transaction.roll_back()
@@ -337,7 +322,7 @@ class Database:
                 broken = True
         if broken:
             pool.discard()
-        return broken or isinstance(origin, RETRIED)
+        return broken or isinstance(cause, RETRIED)
 
     def _was_committed(self, trace: str, backend: int) -> bool:
         """After a COMMIT without an answer: did it happen? Asked once nobody can commit it any more."""
@@ -370,32 +355,7 @@ class _RoomLock:
         self.waiting = 0
 
 
-class _Patience:
-    """How often and how long one piece of work is tried."""
-
-    def __init__(self, pool: Pool, closing: threading.Event) -> None:
-        self._pool = pool
-        self._closing = closing
-        self._tries = 0
-        self._attempts = 0
-        self._read_only = 0
-
-    def lasts(self, error: BaseException, *, connected: bool) -> bool:
-        """After a failure: False if it was the last one. Else it is time to try again, once this returns."""
-        self._tries += 1
-        self._attempts += connected
-        self._read_only += isinstance(_origin(error), pg.ReadOnlySqlTransaction)
-        if self._attempts == ATTEMPTS or self._read_only == 2 or (self._pool.is_away and not connected):
-            return False
-        return not self._closing.wait(min(0.02 * self._tries, 0.5))
-
-
 def _gave_up(error: BaseException) -> Unavailable:
     """What the caller is told of a database that was away or too busy all the time."""
-    logger.error("gave up on the database: %s", str(_origin(error)).strip())
+    logger.error("gave up on the database: %s", str(origin(error)).strip())
     return Unavailable("The database does not answer at the moment. Try again later")
-
-
-def _origin(error: BaseException) -> BaseException | None:
-    """What psycopg2 raised, beneath SQLAlchemy's wrapping."""
-    return error.orig if isinstance(error, DBAPIError) else error

@@ -46,6 +46,20 @@ LIVE_IN_ROOMS = Statement(
     " LEFT JOIN state_keys k ON k.number = e.key LEFT JOIN events b ON b.number = e.replaces"
     " ORDER BY e.room, e.anchor DESC, e.rank DESC",
 )
+_BY_TIME = f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND e.anchor IS NOT NULL"
+# $3: the number of the event to go on after; NULL: begin.
+EARLIER = Statement(
+    "list_events_earlier",
+    "bigint, bigint, bigint, int",
+    f"{_BY_TIME} AND e.origin_server_ts <= $2 AND ($3::bigint IS NULL OR (e.origin_server_ts, e.number) < ($2, $3))"
+    " ORDER BY e.origin_server_ts DESC, e.number DESC LIMIT $4",
+)
+LATER = Statement(
+    "list_events_later",
+    "bigint, bigint, bigint, int",
+    f"{_BY_TIME} AND e.origin_server_ts >= $2 AND ($3::bigint IS NULL OR (e.origin_server_ts, e.number) > ($2, $3))"
+    " ORDER BY e.origin_server_ts, e.number LIMIT $4",
+)
 BY_POSITION = Statement(
     "list_events_by_position",
     "bigint, bigint, int",
@@ -57,6 +71,18 @@ NEWEST_GAP = Statement(
     "bigint, bigint, int, bigint, int",
     f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND e.gap_before AND (e.anchor, e.rank) <= ($2, $3)"
     " AND (e.anchor, e.rank) >= ($4, $5) ORDER BY e.anchor DESC, e.rank DESC LIMIT 1",
+)
+# Ties: events that were back-filled together may have one position, and no batch ends between them.
+WITH_BACK_FILLED = Statement(
+    "list_all_events_by_position",
+    "bigint, bigint, int",
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.position > $1 AND e.position <= $2"
+    " ORDER BY e.position FETCH FIRST ($3) ROWS WITH TIES",
+)
+BEFORE_POSITION = Statement(
+    "list_events_before_position",
+    "bigint, int",
+    f"SELECT {COLUMNS} FROM {TABLES} WHERE e.position < $1 ORDER BY e.position DESC FETCH FIRST ($2) ROWS WITH TIES",
 )
 ROOMS_WITH_EVENTS = Statement(
     "rooms_with_events",
@@ -95,6 +121,21 @@ class History:
         """The rank of the first of the events with this anchor."""
         sql = "SELECT min(rank) FROM events WHERE room = %s AND anchor = %s"
         return int(self._transaction.text(sql, room, anchor)[0][0])
+
+    def list_with_back_filled(self, after: int, upto: int, limit: int) -> list[EventRow]:
+        """As `list_by_position`, with those that were fetched to fill gaps; a few more than `limit` if the last ones
+        share a position."""
+        return [EventRow(*row) for row in self._transaction.fetch(WITH_BACK_FILLED, after, upto, limit)]
+
+    def list_before_position(self, before: int, limit: int) -> list[EventRow]:
+        """As `list_with_back_filled`, the newest below a position, newest first."""
+        return [EventRow(*row) for row in self._transaction.fetch(BEFORE_POSITION, before, limit)]
+
+    def list_by_time(self, room: int, ts: int, number: int | None, limit: int, *, backwards: bool) -> list[EventRow]:
+        """Events sent at or before `ts` (ms), the latest first; or at or after it, the earliest first. `number`: those
+        behind the event of that number, which was sent at `ts`."""
+        statement = EARLIER if backwards else LATER
+        return [EventRow(*row) for row in self._transaction.fetch(statement, room, ts, number, limit)]
 
     def rooms_with_events_after(self, rooms: list[int], after: int) -> set[int]:
         """Those of `rooms` whose newest event comes after the position `after`."""

@@ -33,9 +33,12 @@ from homeserver.storage.relays import Relays
 from homeserver.storage.reports import Reports
 from homeserver.storage.residents import Residents
 from homeserver.storage.rooms import Rooms
+from homeserver.storage.server_acls import ServerAcls
+from homeserver.storage.search import Search
 from homeserver.storage.server_keys import ServerKeyring
 from homeserver.storage.sessions import Sessions
 from homeserver.storage.silences import Silences
+from homeserver.storage.staged import Staged
 from homeserver.storage.state import GroupCache, KeyCache, State
 from homeserver.storage.state import weigh as weigh_layer
 from homeserver.storage.threads import Threads
@@ -210,12 +213,20 @@ class Store:
         return Reports(self.transaction)
 
     @lazily
+    def server_acls(self) -> ServerAcls:
+        return ServerAcls(self.transaction)
+
+    @lazily
     def server_keys(self) -> ServerKeyring:
         return ServerKeyring(self.transaction)
 
     @lazily
     def residents(self) -> Residents:
         return Residents(self.transaction)
+
+    @lazily
+    def search(self) -> Search:
+        return Search(self.transaction)
 
     @lazily
     def sessions(self) -> Sessions:
@@ -228,6 +239,10 @@ class Store:
     @lazily
     def silences(self) -> Silences:
         return Silences(self.transaction)
+
+    @lazily
+    def staged(self) -> Staged:
+        return Staged(self.transaction)
 
     @lazily
     def users(self) -> Users:

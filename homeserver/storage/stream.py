@@ -1,9 +1,10 @@
 """The stream of events, as followers read it: implements `homeserver.streams.follower.Source`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from homeserver.storage.database import Database
 from homeserver.storage.events import EventRow
+from homeserver.storage.store import Store
 
 
 class EventStream:
@@ -24,3 +25,19 @@ class EventStream:
     async def save_cursor(self, name: str, position: int) -> None:
         """It has acted upon everything up to `position`."""
         await self._database.write(lambda store: store.cursors.set(name, position))
+
+
+class WholeStream(EventStream):
+    """As EventStream, with the events that were fetched to fill gaps: for those who want everything that is there."""
+
+    async def list_batch(self, after: int, upto: int, limit: int) -> Sequence[tuple[int, EventRow]]:
+        """As there, and what shares the position of the last one."""
+        return await self._list(lambda store: store.history.list_with_back_filled(after, upto, limit))
+
+    async def list_before(self, before: int, limit: int) -> Sequence[tuple[int, EventRow]]:
+        """The same below a position, newest first."""
+        return await self._list(lambda store: store.history.list_before_position(before, limit))
+
+    async def _list(self, work: Callable[[Store], list[EventRow]]) -> Sequence[tuple[int, EventRow]]:
+        rows = await self._database.read(work, single=True)
+        return [(row.position, row) for row in rows if row.position is not None]

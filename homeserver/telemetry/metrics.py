@@ -50,6 +50,30 @@ UNFORESEEN_ERRORS = Counter(
     registry=REGISTRY,
 )
 
+# outbound
+OUTBOUND_REQUESTS = Counter(
+    "parley_outbound_requests",
+    "Requests to other servers, by purpose and outcome (class of status, not connected, timeout, too large, broken, "
+    "cancelled)",
+    ["caller", "outcome"],
+    registry=REGISTRY,
+)
+OUTBOUND_SECONDS = Histogram(
+    "parley_outbound_seconds",
+    "Time of a request to another server, connecting included, by purpose",
+    ["caller"],
+    buckets=_FAST_SECONDS,
+    registry=REGISTRY,
+)
+OUTBOUND_ADDRESSES_REFUSED = Counter(
+    "parley_outbound_addresses_refused",
+    "Connections that were not made because the address is not public",
+    registry=REGISTRY,
+)
+DESTINATIONS_DOWN = Gauge(
+    "parley_destinations_down", "Servers that did not answer and are left alone for a while", registry=REGISTRY
+)
+
 # storage
 WRITE_TRANSACTIONS = Counter(
     "parley_write_transactions",
@@ -62,6 +86,18 @@ WRITE_SECONDS = Histogram(
 )
 READ_TRANSACTIONS = Counter("parley_read_transactions", "Read snapshots taken", registry=REGISTRY)
 STATEMENTS = Counter("parley_statements", "Statements sent to the database", registry=REGISTRY)
+DATABASE_WAITING = Gauge(
+    "parley_database_waiting",
+    "Reads and writes that no thread has taken yet, those that wait for a room included, by pool",
+    ["pool"],
+    registry=REGISTRY,
+)
+DATABASE_REFUSED = Counter(
+    "parley_database_refused",
+    "Reads and writes refused because too many waited already, by pool",
+    ["pool"],
+    registry=REGISTRY,
+)
 
 # streams
 WATERMARK_LAG = Gauge(
@@ -78,8 +114,79 @@ VIEWS = Gauge("parley_views", "Live views of syncing devices", registry=REGISTRY
 VIEW_BYTES = Gauge("parley_view_bytes", "Estimated bytes of the live views", registry=REGISTRY)
 WAITING_SYNCS = Gauge("parley_waiting_syncs", "Syncs that wait for something new", registry=REGISTRY)
 
+# WebSockets
+WEBSOCKETS = Gauge("parley_websockets", "Open WebSockets", registry=REGISTRY)
+WEBSOCKET_FRAMES = Counter(
+    "parley_websocket_frames", "Text messages over WebSockets, by direction (in, out)", ["direction"], registry=REGISTRY
+)
+WEBSOCKET_WAITING_BYTES = Gauge(
+    "parley_websocket_waiting_bytes", "Bytes that wait until clients take them", registry=REGISTRY
+)
+WEBSOCKETS_STALLED = Gauge(
+    "parley_websockets_stalled", "WebSockets whose client does not take what waits for it", registry=REGISTRY
+)
+WEBSOCKETS_CLOSED = Counter(
+    "parley_websockets_closed",
+    "WebSockets closed, by reason (client, lost, shutdown, malformed, too_large, unauthenticated, forbidden, stalled, "
+    "silent, superseded)",
+    ["reason"],
+    registry=REGISTRY,
+)
+
+# search
+SEARCH_EVENTS = Gauge("parley_search_events", "Events that search can find, roughly", registry=REGISTRY)
+SEARCH_BYTES_PER_EVENT = Gauge(
+    "parley_search_bytes_per_event",
+    "Bytes of the index of search, its table included, for each event that it can find",
+    registry=REGISTRY,
+)
+
 # accounts
 PASSWORD_QUEUE = Gauge("parley_password_queue", "Password hashes being computed or waiting", registry=REGISTRY)
+
+# federation, as we are asked
+FEDERATION_REFUSED = Counter(
+    "parley_federation_refused",
+    "Requests of other servers that were not let in, by reason (header, destination, denied, key, signature, flood)",
+    ["reason"],
+    registry=REGISTRY,
+)
+TRANSACTIONS_RECEIVED = Counter(
+    "parley_transactions_received", "Transactions of other servers that were let in", registry=REGISTRY
+)
+PDUS_RECEIVED = Counter(
+    "parley_pdus_received",
+    "PDUs of transactions, by what became of them (accepted, soft_failed, rejected, known, waiting, refused)",
+    ["outcome"],
+    registry=REGISTRY,
+)
+EDUS_RECEIVED = Counter(
+    "parley_edus_received",
+    "EDUs of transactions, by type and by what became of them (taken, dropped)",
+    ["type", "outcome"],
+    registry=REGISTRY,
+)
+FEDERATION_GAPS = Counter(
+    "parley_federation_gaps",
+    "Events that other servers were asked for (missing_events, history), and states (state)",
+    ["fetched"],
+    registry=REGISTRY,
+)
+STAGED_ROOMS = Gauge(
+    "parley_staged_rooms", "Rooms with received events that wait for what they follow", registry=REGISTRY
+)
+PDUS_CHECKED = Counter(
+    "parley_pdus_checked",
+    "PDUs received, by what their checks said (good, redacted, format, signature)",
+    ["outcome"],
+    registry=REGISTRY,
+)
+SERVER_KEY_LOOKUPS = Counter(
+    "parley_server_key_lookups",
+    "Other servers asked for keys, by source (server, notary) and outcome (answered, refused, unreachable)",
+    ["source", "outcome"],
+    registry=REGISTRY,
+)
 
 ProcessCollector(registry=REGISTRY)
 

@@ -27,7 +27,7 @@ from homeserver.services.rooms.placing import (
     judge_in_room,
     record_hidden,
 )
-from homeserver.services.rooms.projections import members, redactions, relations, unread
+from homeserver.services.rooms.projections import members, moving, redactions, relations, unread
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.storage.events import NewEvent, StoredEvent, split
 from homeserver.storage.history import Place
@@ -119,6 +119,7 @@ class Append:
         if not store.trace:
             store.trace = f"SELECT 1 FROM events WHERE number = {stored.number} AND anchor = {position}"
         self._publish(room, appended, client, replaced, sent, place.gap)
+        moving.apply(room, appended, self._server_name, self._rule_book)
 
     def _new_state(
         self,

@@ -3,21 +3,25 @@
 https://spec.matrix.org/v1.19/client-server-api/#creation
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from homeserver.domain.errors import BadRequest, Forbidden
-from homeserver.domain.identifiers import is_room_alias, is_user_id
+from homeserver.domain.errors import BadRequest, Forbidden, RemoteError, RequestError
+from homeserver.domain.identifiers import domain_of, is_room_alias, is_user_id
 from homeserver.domain.power import creators
 from homeserver.domain.versions import RoomVersion
 from homeserver.ports import Clock, Randomness
 from homeserver.services.persistence import Persistence
-from homeserver.services.rooms.membership import member_content
+from homeserver.services.rooms.invite_policy import check_invite
+from homeserver.services.rooms.membership import Membership, member_content
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
 from homeserver.storage.rooms import RoomRow
 from homeserver.storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 JOIN_RULES = {"private_chat": "invite", "trusted_private_chat": "invite", "public_chat": "public"}
 GUEST_ACCESS = {"private_chat": "can_join", "trusted_private_chat": "can_join", "public_chat": "forbidden"}
@@ -42,14 +46,18 @@ class RoomRequest:
 
 
 class Create:
-    def __init__(self, database: Persistence, writer: Writer, clock: Clock, randomness: Randomness) -> None:
+    def __init__(
+        self, database: Persistence, writer: Writer, membership: Membership, clock: Clock, randomness: Randomness
+    ) -> None:
         self._database = database
         self._writer = writer
+        self._membership = membership
         self._clock = clock
         self._randomness = randomness
 
     async def __call__(self, creator: str, request: RoomRequest) -> str:
-        """The new room's id. Raises BadRequest, with M_INVALID_ROOM_STATE if the rules forbid what was asked for."""
+        """The new room's id. Raises BadRequest, with M_INVALID_ROOM_STATE if the rules forbid what was asked for;
+        Forbidden if somebody wants no invites."""
         if len(request.invite) > MAX_INVITES:
             raise BadRequest(f"At most {MAX_INVITES} people can be invited at once")
         for user_id in request.invite:
@@ -58,21 +66,35 @@ class Create:
         for one in request.initial_state:
             if one["type"] == "m.room.member" and not is_user_id(one.get("state_key", "")):
                 raise BadRequest("The state key of an m.room.member is a user id")
+        wanted = dict.fromkeys(request.invite)
+        here = [user_id for user_id in wanted if domain_of(user_id) == self._writer.server_name]
         opaque = self._randomness.token(18)
         entropy = self._randomness.token(12)
 
         def work(store: Store) -> str:
+            for user_id in here:
+                check_invite(store, user_id)
             number, now = store.take_number(), self._clock.now_ms()
             room_id = f"!{opaque}:{self._writer.server_name}"
             try:
                 room = self._begin(store, number, creator, request, room_id, entropy, now)
-                self._fill(store, room, creator, request)
+                self._fill(store, room, creator, request, here)
             except Forbidden as error:  # the creator is allowed to make a room, only not this one
                 raise BadRequest(error.message, "M_INVALID_ROOM_STATE") from error
             room.save()
             return room.row.room_id
 
-        return await self._database.write(work)
+        room_id = await self._database.write(work)
+        for user_id in wanted.keys() - here:
+            await self._invite_abroad(creator, room_id, user_id, request.is_direct)
+        return room_id
+
+    async def _invite_abroad(self, creator: str, room_id: str, user_id: str, is_direct: bool) -> None:
+        """The room is there, whatever becomes of the invite: it can be sent again."""
+        try:
+            await self._membership.invite(creator, room_id, user_id, is_direct=is_direct)
+        except (RequestError, RemoteError) as error:
+            logger.warning("%s was not invited to the new room %s: %s", user_id, room_id, error)
 
     def _begin(
         self, store: Store, number: int, creator: str, request: RoomRequest, room_id: str, entropy: str, now: int
@@ -97,8 +119,8 @@ class Create:
         )  # fmt: skip
         return self._writer.create(store, row, creator, content, now)
 
-    def _fill(self, store: Store, room: LockedRoom, creator: str, request: RoomRequest) -> None:
-        """All events after the first, in the spec's order."""
+    def _fill(self, store: Store, room: LockedRoom, creator: str, request: RoomRequest, invited: Sequence[str]) -> None:
+        """All events after the first, in the spec's order. `invited`: users of this server."""
         put = self._writer.put
         put(
             room,
@@ -130,7 +152,7 @@ class Create:
         if request.topic is not None:
             text = {"m.text": [{"body": request.topic, "mimetype": "text/plain"}]}
             self._state(room, creator, "m.room.topic", {"topic": request.topic, "m.topic": text})
-        for user_id in dict.fromkeys(request.invite):
+        for user_id in invited:
             put(
                 room,
                 sender=creator,

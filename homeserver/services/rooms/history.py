@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from homeserver.domain.filters import EventFilter
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom, readable_event, readable_room, visible_events
+from homeserver.services.aggregations import Onlooker, onlooker_of
 from homeserver.services.client_form import ClientForm, quote
 from homeserver.services.persistence import Persistence
 from homeserver.services.tokens import parse_place, write_place
-from homeserver.services.viewer import Viewer, ignored_users, wanted_events
+from homeserver.services.viewer import Viewer, wanted_events
 from homeserver.storage.events import EventRow
 from homeserver.storage.history import Place
 from homeserver.storage.store import Store
@@ -55,9 +56,11 @@ class History:
             if request.start is None and request.backwards:
                 begin = Place(room.row.last_anchor if room.left_at is None else room.left_at)
             last = stop if room.left_at is None or request.backwards else min(stop, Place(room.left_at))
-            seen, end = self._walk(store, room, user_id, request, begin, last)
+            onlooker = onlooker_of(store, room, user_id)
+            seen, end = self._walk(store, onlooker, request, begin, last)
             form = ClientForm(user_id, device_id, self._clock.now_ms())
             form.prepare(store, [row for row, _ in seen])
+            form.bundle(store, onlooker, [row for row, _ in seen])
             # "This will be the same as the value given in `from`."
             came_from = write_place(begin) if request.start is None else request.start
             parts = [f'"chunk":[{self._events(form, seen, request.room_id)}]', f'"start":{quote(came_from)}']
@@ -78,6 +81,7 @@ class History:
             room, row = readable_event(store, user_id, room_id, event_id)
             form = ClientForm(user_id, device_id, self._clock.now_ms())
             form.prepare(store, [row])
+            form.bundle(store, onlooker_of(store, room, user_id), [row])
             return self._events(form, visible_events(store, room, user_id, [row]), room_id).encode()
 
         return await self._database.read(work)
@@ -91,8 +95,9 @@ class History:
             room, row = readable_event(store, user_id, room_id, event_id)
             place = Place(row.anchor or 0, row.rank)
             half = max(limit // 2, 0)
-            before, start = self._side(store, room, user_id, filter, Place(place.anchor, place.rank - 1), half, True)
-            after, end = self._side(store, room, user_id, filter, place, limit - half, False)
+            onlooker = onlooker_of(store, room, user_id)
+            before, start = self._side(store, onlooker, filter, Place(place.anchor, place.rank - 1), half, True)
+            after, end = self._side(store, onlooker, filter, place, limit - half, False)
             last = after[-1][0] if after else row
             # What ignored people set is state like any other.
             state = list(
@@ -104,6 +109,7 @@ class History:
             form = ClientForm(user_id, device_id, self._clock.now_ms())
             around: Seen = [*before, *visible_events(store, room, user_id, [row]), *after]
             form.prepare(store, [one for one, _ in around] + state)
+            form.bundle(store, onlooker, [one for one, _ in around])
             middle = self._events(form, around[len(before) : len(before) + 1], room_id)
             states = ",".join(form.event(one, None, quote(room_id)) for one in state)
             return (
@@ -117,27 +123,26 @@ class History:
     def _side(
         self,
         store: Store,
-        room: ReadableRoom,
-        user_id: str,
+        onlooker: Onlooker,
         filter: EventFilter,
         start: Place,
         limit: int,
         backwards: bool,
     ) -> tuple[Seen, Place]:
-        request = PageRequest(room.row.room_id, None, None, backwards, limit, filter)
+        request = PageRequest(onlooker.room.row.room_id, None, None, backwards, limit, filter)
         if limit == 0:
             return [], start
-        seen, end = self._walk(store, room, user_id, request, start, FIRST if backwards else LAST)
+        seen, end = self._walk(store, onlooker, request, start, FIRST if backwards else LAST)
         if end is None and seen:
             last = seen[-1][0]
             end = Place(last.anchor or 0, last.rank - 1 if backwards else last.rank)
         return seen, start if end is None else end
 
     def _walk(
-        self, store: Store, room: ReadableRoom, user_id: str, request: PageRequest, start: Place, stop: Place
+        self, store: Store, onlooker: Onlooker, request: PageRequest, start: Place, stop: Place
     ) -> tuple[Seen, Place | None]:
         """The events of a page, and where the next one starts; None: there is nothing more."""
-        ignored = ignored_users(store.account_data.find(user_id, 0, "m.ignored_user_list"))
+        room, user_id, ignored = onlooker.room, onlooker.user_id, onlooker.ignored
         viewer = Viewer(user_id, ignored, request.filter)
         limit = min(request.limit, MAX_LIMIT)
         seen: Seen = []

@@ -7,6 +7,7 @@ from typing import Any
 
 from homeserver.domain.errors import BadRequest
 from homeserver.domain.identifiers import is_event_id, is_room_alias, is_user_id
+from homeserver.services.rooms.invite_policy import check_invite
 from homeserver.services.rooms.room import LockedRoom
 
 CANONICAL_ALIAS = "m.room.canonical_alias"
@@ -29,9 +30,11 @@ def check_message(type: str, content: Mapping[str, Any]) -> None:
 
 
 def check_state(room: LockedRoom, type: str, state_key: str, content: Mapping[str, Any]) -> None:
-    """Raises BadRequest; for aliases that are not this room's, with M_BAD_ALIAS."""
+    """Raises BadRequest, for aliases that are not this room's with M_BAD_ALIAS; Forbidden for an invite not wanted."""
     if type == "m.room.member" and not is_user_id(state_key):
         raise BadRequest("The state key of an m.room.member is a user id")
+    if type == "m.room.member" and content.get("membership") == "invite":
+        check_invite(room.store, state_key)
     if type == CANONICAL_ALIAS and state_key == "":
         _check_aliases(room, content)
 

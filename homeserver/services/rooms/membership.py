@@ -1,85 +1,157 @@
 """Who is in a room: inviting, joining, leaving, kicking, banning, forgetting.
 
-Rooms of this server only: joining over federation is the federation door's, and ends here too.
+What other servers have to say in it is asked through `remote`.
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound
 from homeserver.domain.event import Event
-from homeserver.domain.identifiers import is_user_id
-from homeserver.ports import Clock
+from homeserver.domain.identifiers import domain_of, is_user_id
+from homeserver.ports import Clock, RemoteRooms
 from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.aliases import Aliases
+from homeserver.services.rooms.invite_policy import check_invite
+from homeserver.services.rooms.outsiders import facts_for_outsiders
+from homeserver.services.rooms.restricted_joins import find_authoriser
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
 from homeserver.storage.store import Store
 
-MAX_ALLOWED_ROOMS = 50
+# A restricted room into which another server may let somebody whom we cannot.
+ELSEWHERE = ("M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN")
+MAX_SERVERS = 8
 
 
 class Membership:
-    def __init__(self, database: Persistence, writer: Writer, clock: Clock) -> None:
+    """`remote` is None where this server talks to no other."""
+
+    def __init__(
+        self,
+        database: Persistence,
+        writer: Writer,
+        clock: Clock,
+        aliases: Aliases,
+        remote: RemoteRooms | None = None,
+    ) -> None:
         self._database = database
         self._writer = writer
         self._clock = clock
+        self._aliases = aliases
+        self._remote = remote
 
-    async def invite(self, sender: str, room_id: str, user_id: str, reason: str | None = None) -> None:
-        """Raises Forbidden if the rules do not allow it (also if the user is banned or joined already)."""
+    async def invite(
+        self, sender: str, room_id: str, user_id: str, reason: str | None = None, *, is_direct: bool = False
+    ) -> None:
+        """Raises Forbidden if the rules do not allow it (also if the user is banned or joined already), RemoteError if
+        the user's server does not answer."""
         _check_user(user_id)
+        if domain_of(user_id) != self._writer.server_name:
+            await self._invite_abroad(sender, room_id, user_id, reason, is_direct)
+            return
 
         def work(store: Store) -> None:
             room = self._writer.open(store, room_id)
             _check_in_room(room, sender)
-            self._put(room, sender, user_id, member_content(store, user_id, "invite"), reason)
+            check_invite(store, user_id)
+            self._put(room, sender, user_id, member_content(store, user_id, "invite", is_direct=is_direct), reason)
 
         await self._database.write(work, room=room_id)
 
-    async def join(self, user_id: str, room_id_or_alias: str, content: Mapping[str, Any] | None = None) -> str:
-        """The id of the room that the user is now joined to. `content`: what the member event shall hold besides."""
-        room_id = await self.resolve(room_id_or_alias)
+    async def join(
+        self,
+        user_id: str,
+        room_id_or_alias: str,
+        content: Mapping[str, Any] | None = None,
+        servers: Sequence[str] = (),
+    ) -> str:
+        """The id of the room that the user is now joined to. `content`: what the member event shall hold besides;
+        `servers`: through which a room may be reached that we are not in."""
+        room_id, more = await self._resolve(room_id_or_alias)
+        servers = [*servers, *more]
 
-        def work(store: Store) -> None:
-            room = self._writer.open(store, room_id)
+        def work(store: Store) -> bool:
+            room = self._open_here(store, room_id)
+            if room is None:
+                return False
             if room.membership(user_id) == "join":
-                return
+                return True
             joining = {**(content or {}), **member_content(store, user_id, "join")}
-            authoriser = self._authoriser(room, user_id)
+            authoriser = find_authoriser(room, user_id)
             if authoriser is not None:
                 joining["join_authorised_via_users_server"] = authoriser
             self._put(room, user_id, user_id, joining, None)
+            return True
 
-        await self._database.write(work, room=room_id)
-        return room_id
+        for _ in range(2):
+            try:
+                if await self._database.write(work, room=room_id):
+                    return room_id
+                although_resident = False
+            except (BadRequest, Forbidden) as error:
+                if self._remote is None or error.errcode not in ELSEWHERE:
+                    raise
+                although_resident = True
+            if self._remote is None:
+                break
+            if although_resident:
+                servers = await self._database.read(lambda store: _servers_of(store, room_id))
+                if not servers:
+                    raise Forbidden("Nobody may let you in", "M_UNABLE_TO_GRANT_JOIN")
+            own = await self._database.read(lambda store: member_content(store, user_id, "join"))
+            joining = {**(content or {}), **own}
+            if await self._remote.join(user_id, room_id, servers, joining, although_resident=although_resident):
+                return room_id
+        raise NotFound(f"No room {room_id} is known here")
 
-    async def knock(self, user_id: str, room_id_or_alias: str, reason: str | None = None) -> str:
+    async def knock(
+        self, user_id: str, room_id_or_alias: str, reason: str | None = None, servers: Sequence[str] = ()
+    ) -> str:
         """The id of the room that the user asks to be let into."""
-        room_id = await self.resolve(room_id_or_alias)
+        room_id, more = await self._resolve(room_id_or_alias)
 
-        def work(store: Store) -> None:
-            room = self._writer.open(store, room_id)
-            if room.membership(user_id) == "knock":
-                return
-            self._put(room, user_id, user_id, member_content(store, user_id, "knock"), reason)
+        def work(store: Store) -> bool:
+            room = self._open_here(store, room_id)
+            if room is None:
+                return False
+            if room.membership(user_id) != "knock":
+                self._put(room, user_id, user_id, member_content(store, user_id, "knock"), reason)
+            return True
 
-        await self._database.write(work, room=room_id)
+        if await self._database.write(work, room=room_id):
+            return room_id
+        if self._remote is None:
+            raise NotFound(f"No room {room_id} is known here")
+        content = await self._database.read(lambda store: member_content(store, user_id, "knock"))
+        if reason is not None:
+            content["reason"] = reason
+        await self._remote.knock(user_id, room_id, [*servers, *more], content)
         return room_id
 
     async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
         """Leaves, rejects an invite or takes back a knock. Nothing happens if the user has left already."""
 
-        def work(store: Store) -> None:
+        def work(store: Store) -> bool:
             room = self._writer.open(store, room_id)
-            membership = room.membership(user_id)
-            if membership == "leave":
-                return
-            if membership is None:
+            standing = store.memberships.find(user_id, room.row.number)
+            if standing is None:
                 raise Forbidden("You have nothing to do with this room")
+            if standing.membership == "leave":
+                return True
+            if standing.membership != "join" and not store.rooms.is_resident(room.row.number):
+                return False
             self._put(room, user_id, user_id, {"membership": "leave"}, reason)
+            return True
 
-        await self._database.write(work, room=room_id)
+        if await self._database.write(work, room=room_id):
+            return
+        if self._remote is None:
+            raise Forbidden("The room is on another server, and this one talks to none")
+        content = {"membership": "leave"} if reason is None else {"membership": "leave", "reason": reason}
+        await self._remote.leave(user_id, room_id, content)
 
     async def kick(self, sender: str, room_id: str, user_id: str, reason: str | None = None) -> None:
         """Raises Forbidden if the user is not in the room."""
@@ -122,16 +194,54 @@ class Membership:
             with suppress(Forbidden):
                 await self._renew(user_id, room_id)
 
-    async def resolve(self, room_id_or_alias: str) -> str:
-        """A room id, looked up if an alias was given. Raises NotFound."""
+    async def _resolve(self, room_id_or_alias: str) -> tuple[str, Sequence[str]]:
+        """A room id, looked up if an alias was given, and servers that know the room. Raises NotFound."""
         if room_id_or_alias.startswith("!"):
-            return room_id_or_alias
+            return room_id_or_alias, ()
         if not room_id_or_alias.startswith("#"):
             raise BadRequest("Neither a room id nor a room alias")
-        found = await self._database.read(lambda store: store.directory.find_room_id(room_id_or_alias), single=True)
-        if found is None:
-            raise NotFound(f"No room is known as {room_id_or_alias}")
-        return found
+        found = await self._aliases.resolve(room_id_or_alias)
+        return found.room_id, found.servers
+
+    def _open_here(self, store: Store, room_id: str) -> LockedRoom | None:
+        """The room, if what we hold of it is what it is: somebody of us is in it, or nobody at all any more. None if
+        others have to be asked. Raises NotFound if nobody could be."""
+        try:
+            room = self._writer.open(store, room_id)
+        except NotFound:
+            if self._remote is None:
+                raise
+            return None
+        abandoned = room.row.joined == 0 and bool(room.row.extremities)
+        return room if abandoned or store.rooms.is_resident(room.row.number) else None
+
+    async def _invite_abroad(
+        self, sender: str, room_id: str, user_id: str, reason: str | None, is_direct: bool
+    ) -> None:
+        """Invites another server's user: that server signs the invite too, before it enters the room."""
+        if self._remote is None:
+            raise Forbidden("This server talks to no other")
+        content: dict[str, Any] = {"membership": "invite"}
+        if is_direct:
+            content["is_direct"] = True
+        if reason is not None:
+            content["reason"] = reason
+
+        def draft(store: Store) -> tuple[Event, list[Mapping[str, Any]]]:
+            room = self._writer.open_row(store, store.rooms.get(room_id))
+            _check_in_room(room, sender)
+            event = self._writer.draft(room, sender=sender, type="m.room.member", state_key=user_id, content=content)
+            return event, [one.pdu for one in facts_for_outsiders(room, sender)]
+
+        event, told = await self._database.read(draft)
+        signed = await self._remote.sign_invite(event, told)
+
+        def work(store: Store) -> None:
+            room = self._writer.open(store, room_id)
+            self._writer.let_in(room, signed)
+            room.save()
+
+        await self._database.write(work, room=room_id)
 
     async def _renew(self, user_id: str, room_id: str) -> None:
         def work(store: Store) -> None:
@@ -176,21 +286,6 @@ class Membership:
         self._writer.put(room, sender=sender, type="m.room.member", state_key=target, content=content)
         room.save()
 
-    def _authoriser(self, room: LockedRoom, user_id: str) -> str | None:
-        """For a restricted room that the user may enter because of another room: the local member who vouches."""
-        rules = room.lookup(("m.room.join_rules", ""))
-        if rules is None or not _is_restricted(room, rules) or room.membership(user_id) == "invite":
-            return None
-        rows = {row.room for row in room.store.memberships.list_of_user(user_id) if row.membership == "join"}
-        joined = {other.room_id for other in room.store.rooms.list_by_numbers(list(rows))}
-        if not joined & _allowed_rooms(rules):
-            raise Forbidden("You are in none of the rooms that would let you in")
-        level = room.power.for_action("invite")
-        for row in room.store.memberships.list_of_room(room.row.number, ("join",)):
-            if row.local and room.power.of_user(row.user_id) >= level:
-                return row.user_id
-        raise Forbidden("Nobody of this server may let you in", "M_UNABLE_TO_GRANT_JOIN")
-
 
 def member_content(store: Store, user_id: str, membership: str, *, is_direct: bool = False) -> dict[str, Any]:
     """The content of a member event, with the name and avatar of the user's profile as far as we hold it."""
@@ -202,22 +297,6 @@ def member_content(store: Store, user_id: str, membership: str, *, is_direct: bo
     return content
 
 
-def _is_restricted(room: LockedRoom, rules: Event) -> bool:
-    rule = rules.content.get("join_rule")
-    return (rule == "restricted" and room.version.restricted) or (
-        rule == "knock_restricted" and room.version.knock_restricted
-    )
-
-
-def _allowed_rooms(rules: Event) -> set[str]:
-    allow = rules.content.get("allow")
-    found: set[str] = set()
-    for one in allow[:MAX_ALLOWED_ROOMS] if isinstance(allow, list) else ():
-        if isinstance(one, Mapping) and one.get("type") == "m.room_membership" and isinstance(one.get("room_id"), str):
-            found.add(one["room_id"])
-    return found
-
-
 def _check_user(user_id: object) -> None:
     if not is_user_id(user_id):
         raise BadRequest(f"{user_id!r} is no user id")
@@ -226,3 +305,7 @@ def _check_user(user_id: object) -> None:
 def _check_in_room(room: LockedRoom, user_id: str) -> None:
     if room.membership(user_id) != "join":
         raise Forbidden("You are not in this room")
+
+
+def _servers_of(store: Store, room_id: str) -> list[str]:
+    return store.residents.list_servers(store.rooms.get(room_id).number, MAX_SERVERS)

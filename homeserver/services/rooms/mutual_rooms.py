@@ -24,8 +24,11 @@ class SharedRooms:
 
 
 class MutualRooms:
-    def __init__(self, database: Persistence) -> None:
+    """`page` is how many rooms one page holds."""
+
+    def __init__(self, database: Persistence, page: int = PAGE) -> None:
         self._database = database
+        self._page = page
 
     async def page(self, user_id: str, other: str, start: str | None = None) -> SharedRooms:
         """Raises BadRequest for the user themselves, for what is no user id, and for a wrong token."""
@@ -36,10 +39,10 @@ class MutualRooms:
         after = _parse(start)
 
         def work(store: Store) -> SharedRooms:
-            rooms = store.memberships.list_shared(user_id, other, after, PAGE + 1)
-            more = f"m{rooms[PAGE - 1][0]}" if len(rooms) > PAGE else None
+            rooms = store.memberships.list_shared(user_id, other, after, self._page + 1)
+            more = f"m{rooms[self._page - 1][0]}" if len(rooms) > self._page else None
             count = store.memberships.count_shared(user_id, other)
-            return SharedRooms([room_id for _, room_id in rooms[:PAGE]], count, more)
+            return SharedRooms([room_id for _, room_id in rooms[: self._page]], count, more)
 
         return await self._database.read(work)
 

@@ -14,6 +14,7 @@ from homeserver.services.client_form import redaction_target
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.append import Sent
 from homeserver.services.rooms.local_rules import check_message, check_state
+from homeserver.services.rooms.relation_rules import check_relation
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
 from homeserver.storage.store import Store
@@ -40,6 +41,7 @@ class Send:
                 return known
             room = self._writer.open_row(store, row)
             _check_joined(room, sender)
+            check_relation(room, sender, type, content)
             event_id = self._writer.put(room, sender=sender, type=type, content=content, sent=Sent(device_id, txn_id))
             room.save()
             return event_id

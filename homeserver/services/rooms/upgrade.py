@@ -6,12 +6,13 @@ https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from homeserver.domain.errors import BadRequest, Forbidden
 from homeserver.domain.event import Event
-from homeserver.domain.identifiers import domain_of, is_user_id
+from homeserver.domain.identifiers import is_user_id
 from homeserver.domain.power import creators
 from homeserver.domain.room_upgrade import (
     CARRIED,
@@ -141,7 +142,7 @@ class Upgrade:
         banned = [row.event for row in store.memberships.list_of_room(old.row.number, ("ban",), MAX_BANS)]
         for ban in _events(old, banned):
             target = ban.event.state_key or ""
-            if target not in made:
+            if target not in made and is_user_id(target):
                 kept = {key: ban.event.content[key] for key in ("membership", "reason") if key in ban.event.content}
                 self._carry(new, user_id, "m.room.member", target, kept)
         levels = old.lookup(LEVELS)
@@ -152,11 +153,8 @@ class Upgrade:
 
     def _carry(self, new: LockedRoom, user_id: str, type: str, state_key: str, content: Any) -> None:
         """Old rooms may hold numbers that events of newer versions cannot: what cannot be said any more is left out."""
-        try:
+        with suppress(BadRequest):
             self._writer.put(new, sender=user_id, type=type, content=content, state_key=state_key)
-        except BadRequest:
-            if type == "m.room.power_levels":
-                raise
 
     def _move_aliases(self, store: Store, old: LockedRoom, new: LockedRoom, user_id: str) -> None:
         """ "Moves any local aliases to the new room", and what is said of them."""

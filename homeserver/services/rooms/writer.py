@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from homeserver.domain.errors import Forbidden
+from homeserver.domain.event import Event
 from homeserver.domain.verdict import Accepted
 from homeserver.services.push.rule_book import DEFAULT_CLASS
 from homeserver.services.rooms.append import Append, Sent
 from homeserver.services.rooms.draft import Draft
+from homeserver.services.rooms.placing import HERE, find_auth_events, find_placement, judge_in_room
 from homeserver.services.rooms.room import Heads, LockedRoom
 from homeserver.storage.rooms import RoomRow
 from homeserver.storage.store import Store
@@ -78,3 +80,21 @@ class Writer:
         if not isinstance(verdict, Accepted):
             raise Forbidden(verdict.why)
         return event.event_id
+
+    def draft(
+        self, room: LockedRoom, *, sender: str, type: str, content: Mapping[str, Any], state_key: str | None
+    ) -> Event:
+        """An event that would stand at the end of the room now; nothing is written. Raises Forbidden as `put`."""
+        event = self._draft(room, sender=sender, type=type, content=content, state_key=state_key)
+        place = find_placement(room, event, HERE)
+        verdict = judge_in_room(room, event, place, find_auth_events(room, event), HERE)
+        if not isinstance(verdict, Accepted):
+            raise Forbidden(verdict.why)
+        return event
+
+    def let_in(self, room: LockedRoom, event: Event) -> None:
+        """Appends what `draft` made, with what was added to it meanwhile. Raises Forbidden if the room has changed so
+        that it is not allowed any more."""
+        verdict = self._append(room, event)
+        if not isinstance(verdict, Accepted):
+            raise Forbidden(verdict.why)

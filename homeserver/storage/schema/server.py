@@ -26,6 +26,14 @@ write_log = Table(
     ),
 )
 
+# Written when the server stops in good order, and taken away when it starts: without them, memory was lost.
+silences = Table(
+    "silences",
+    metadata,
+    Column("room", BigInteger, primary_key=True, autoincrement=False, comment="0: all rooms without a row"),
+    Column("position", BigInteger, nullable=False, comment="whoever synced before may still see somebody typing"),
+)
+
 followers = Table(
     "followers",
     metadata,

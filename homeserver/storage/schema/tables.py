@@ -1,6 +1,27 @@
 """All tables: importing this fills the metadata."""
 
-from homeserver.storage.schema import people, rooms, server
+from homeserver.storage.schema import (
+    destinations,
+    moderation,
+    people,
+    relations,
+    rooms,
+    search,
+    server,
+    server_keys,
+    staged,
+)
 from homeserver.storage.schema.base import metadata
 
-__all__ = ["metadata", "people", "rooms", "server"]
+__all__ = [
+    "destinations",
+    "metadata",
+    "moderation",
+    "people",
+    "relations",
+    "rooms",
+    "search",
+    "server",
+    "server_keys",
+    "staged",
+]

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import pytest
 
 from homeserver.domain.power import PowerLevels
-from homeserver.domain.push_rules import EventView, compile_rules
+from homeserver.domain.push_conditions import EventView
+from homeserver.domain.push_rules import compile_rules
 from homeserver.services.rooms.send import Send
-from homeserver.services.sync.counts import Counts, Unread
+from homeserver.services.sync.counts import Counts, RoomCounts, Unread
 from homeserver.storage.database import Database
 from homeserver.storage.store import Store
 from tests.builders.cluster import SERVER_NAME
@@ -64,12 +65,15 @@ RULE_SETS: dict[str, list[Change]] = {
 
 @dataclass
 class Told:
-    """An event of the story: what it meant to each user when it came."""
+    """An event of the story: what it meant to each user when it came, and in which thread ("": in none). `related`: to
+    another event, so that no thread can begin at it."""
 
     event_id: str
     anchor: int
     sender: str
     meant: dict[str, tuple[bool, bool]]
+    thread: str
+    related: bool
     redacted: bool = False
 
 
@@ -83,8 +87,10 @@ class Story:
     users: list[str]
     seed: int
     events: list[Told] = field(default_factory=list)
-    # Where each user's counting starts: joining, the own last event, the receipts.
+    # Where each user's counting starts: joining, and receipts for all of the room.
     start: dict[str, int] = field(default_factory=dict)
+    # By user and thread: receipts for it, and the own last event in it.
+    read_there: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def happened(self, event_id: str) -> None:
         """Takes an event in that was just sent."""
@@ -102,8 +108,16 @@ class Story:
             )
             meant[user_id] = (outcome.notify, outcome.highlight)
         assert row.anchor is not None
-        self.events.append(Told(event_id, row.anchor, event.sender, meant))
-        self.start[event.sender] = row.anchor
+        thread = self._thread(event.content.get("m.relates_to", {}))
+        self.events.append(Told(event_id, row.anchor, event.sender, meant, thread, "m.relates_to" in event.content))
+        self.read_there[event.sender, thread] = row.anchor
+
+    def _thread(self, relates_to: dict[str, Any]) -> str:
+        """As the spec has it: by the event's relation, or that of what it relates to."""
+        target = relates_to.get("event_id", "")
+        if relates_to.get("rel_type") == "m.thread":
+            return str(target)
+        return next((told.thread for told in self.events if told.event_id == target), "")
 
     async def say(self, sender: str, content: dict[str, Any], type: str = "m.room.message") -> None:
         content = {"msgtype": "m.text", "body": "x", **content} if type == "m.room.message" else content
@@ -116,17 +130,35 @@ class Story:
 
     async def read(self, user_id: str, told: Told, type: str, thread_id: str | None) -> None:
         await self.scene.services.receipts.set(user_id, self.room_id, {type: told.event_id}, thread_id)
-        self.start[user_id] = max(self.start[user_id], told.anchor)
+        if thread_id is None:
+            self.start[user_id] = max(self.start[user_id], told.anchor)
+        else:
+            there = (user_id, told.thread)
+            self.read_there[there] = max(self.read_there.get(there, 0), told.anchor)
+
+    def unread(self, user_id: str, thread: str) -> Counts:
+        start = max(self.start[user_id], self.read_there.get((user_id, thread), 0))
+        unread = [
+            one.meant[user_id]
+            for one in self.events
+            if one.thread == thread and one.anchor > start and not one.redacted
+        ]
+        return sum(notify for notify, _ in unread), sum(highlight for _, highlight in unread)
 
     def recount(self, user_id: str) -> Counts:
-        unread = [one.meant[user_id] for one in self.events if one.anchor > self.start[user_id] and not one.redacted]
-        return sum(notify for notify, _ in unread), sum(highlight for _, highlight in unread)
+        """Of the main timeline."""
+        return self.unread(user_id, "")
+
+    def recount_all(self, user_id: str) -> RoomCounts:
+        roots = {one.thread for one in self.events} - {""}
+        threads = {root: counts for root in roots if (counts := self.unread(user_id, root)) != (0, 0)}
+        return RoomCounts(self.recount(user_id), threads)
 
     async def check(self) -> None:
         unread = Unread(self.scene.services.rule_book, self.scene.services.slots)
         for user_id in self.users:
             counts = await self.scene.read(partial(unread, user_id=user_id, rooms=[self.number]))
-            assert counts == {self.number: self.recount(user_id)}, user_id
+            assert counts == {self.number: self.recount_all(user_id)}, user_id
 
 
 async def change_rules(scene: Scene, user_id: str, room_id: str, change: Change) -> None:
@@ -189,14 +221,28 @@ CONTENTS: list[dict[str, Any]] = [
 ]
 
 
+def some_relation(story: Story, choose: random.Random) -> dict[str, Any]:
+    """To a thread, mostly one that there is, or to any event."""
+    threads = sorted({one.thread for one in story.events} - {""})
+    roots = [one.event_id for one in story.events if one.event_id in threads] or threads
+    if not roots or choose.random() < 0.2:
+        plain = [one.event_id for one in story.events if not one.thread and not one.related]
+        roots = plain[-1:] or roots
+    if choose.random() < 0.7 and roots:
+        return {"rel_type": "m.thread", "event_id": choose.choice(roots)}
+    return {"rel_type": "m.reference", "event_id": choose.choice(story.events[-12:]).event_id}
+
+
 async def step(story: Story, choose: random.Random) -> None:
     scene, users = story.scene, story.users
     sender = choose.choice([ALICE, BOB, BOB, *choose.sample(users, 2)])
     match choose.choice(
-        ["say"] * 5 + ["mention", "name", "state", "remote", "redact", "read", "read", "rules", "grant"]
+        ["say"] * 4 + ["reply"] * 3 + ["mention", "name", "state", "remote", "redact", "read", "read", "rules", "grant"]
     ):
         case "say":
             await story.say(sender, choose.choice(CONTENTS))
+        case "reply" if story.events:
+            await story.say(sender, {**choose.choice(CONTENTS), "m.relates_to": some_relation(story, choose)})
         case "mention":
             named = [*choose.sample(users, choose.randint(1, 4)), ALICE, EVE, "@nobody:x", "nonsense"]
             await story.say(sender, {"body": "you", "m.mentions": {"user_ids": named}})
@@ -216,7 +262,7 @@ async def step(story: Story, choose: random.Random) -> None:
                 await story.redact(told)
         case "read" if story.events:
             told = choose.choice(story.events)
-            type, thread = choose.choice(["m.read", "m.read.private"]), choose.choice([None, None, "main"])
+            type, thread = choose.choice(["m.read", "m.read.private"]), choose.choice([None, told.thread or "main"])
             await story.read(choose.choice(users), told, type, thread)
         case "rules":
             name = choose.choice([one for one in RULE_SETS if one != "default"])

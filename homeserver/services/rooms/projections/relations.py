@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-e
 """
 
 from homeserver.domain.event import Event
+from homeserver.domain.identifiers import fits
 from homeserver.domain.relations import THREAD, may_replace, relation_of
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.storage.events import StoredEvent
@@ -18,7 +19,7 @@ def find_thread(room: LockedRoom, event: Event) -> str | None:
     found when the parent came, so that one step is enough.
     """
     relation = relation_of(event.content)
-    if relation is None or "\0" in relation.event_id:
+    if relation is None:
         return None
     if relation.rel_type == THREAD:
         return relation.event_id
@@ -30,9 +31,8 @@ def apply(room: LockedRoom, stored: StoredEvent, place: Place) -> None:
     """Writes the relation of an event that is visible at `place`, be it new or fetched to fill a gap."""
     event = stored.event
     relation = relation_of(event.content)
-    if relation is None or "\0" in relation.event_id + relation.rel_type:
-        return  # no text of PostgreSQL can hold that, and no schema wants it
-    key = None if relation.key is None else relation.key.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if relation is None or not fits(relation.rel_type):
+        return
     room.store.relations.add(
         RelationRow(
             event=stored.number,
@@ -40,7 +40,7 @@ def apply(room: LockedRoom, stored: StoredEvent, place: Place) -> None:
             event_id=event.event_id,
             relates_to=relation.event_id,
             rel_type=relation.rel_type,
-            key=key,
+            key=relation.key,
             type=event.type,
             sender=event.sender,
             ts=event.origin_server_ts,

@@ -4,7 +4,8 @@ Nothing is written per member: users named by the event get a row each if it mea
 their class (architecture.md, section 7).
 """
 
-from homeserver.domain.push_rules import EventView, named_users
+from homeserver.domain.push_conditions import EventView
+from homeserver.domain.push_rules import named_users
 from homeserver.services.push.rule_book import RuleBook
 from homeserver.services.rooms.changes import Appended
 from homeserver.services.rooms.room import LockedRoom

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from homeserver.domain.event import Event
+from homeserver.domain.event_order import oldest_first
 from homeserver.domain.redaction import redact
 from homeserver.domain.relations import thread_root
 from homeserver.domain.verdict import Accepted, Rejected
@@ -89,7 +90,7 @@ class Backfilling:
             before = store.history.page_backwards(room.row.number, Place(gap.place.anchor, rank), Place(0, 0), 1)
             ordinals = before[0].ordinals if before else []
             added = 0
-            for event in _oldest_first(batch):
+            for event in oldest_first(batch):
                 rank += 1
                 own = held.get(event.event_id)
                 if (own is not None and own.placed) or any(one not in held for one in event.auth_events):
@@ -180,21 +181,3 @@ class Backfilling:
         held = store.events.list_held(gap.missing)
         if all(one in held and held[one].placed for one in gap.missing):
             store.events.close_gap(gap.number)
-
-
-def _oldest_first(batch: Mapping[str, Event]) -> list[Event]:
-    """Each after those of them that it follows. What is part of a circle is left out."""
-    missing = {event_id: len(set(event.prev_events) & batch.keys()) for event_id, event in batch.items()}
-    followers: dict[str, list[str]] = {}
-    for event in batch.values():
-        for one in set(event.prev_events) & batch.keys():
-            followers.setdefault(one, []).append(event.event_id)
-    # Where the graph does not decide, the older first.
-    age = sorted(batch.values(), key=lambda event: (event.depth, event.origin_server_ts, event.event_id))
-    ready = [event.event_id for event in age if missing[event.event_id] == 0]
-    for event_id in ready:
-        for follower in followers.get(event_id, ()):
-            missing[follower] -= 1
-            if missing[follower] == 0:
-                ready.append(follower)
-    return [batch[event_id] for event_id in ready]

@@ -5,11 +5,12 @@ tells of the room is shown to the invited user. https://spec.matrix.org/v1.19/se
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from homeserver.domain.canonical import canonical_json
 from homeserver.domain.event import Event
-from homeserver.domain.versions import RoomVersion
+from homeserver.domain.versions import ROOM_VERSIONS, RoomVersion
 from homeserver.ports import Clock
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.projections.members import display_name
@@ -20,6 +21,15 @@ from homeserver.storage.rooms import RoomRow
 from homeserver.storage.store import Store
 from homeserver.streams.keys import user_key
 from homeserver.streams.publications import StateItem
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideMembership:
+    """What a user of ours is to a room that we are not in: invited or knocking, by whose event."""
+
+    version: RoomVersion
+    membership: str
+    sender: str
 
 
 class OutOfBand:
@@ -54,6 +64,20 @@ class OutOfBand:
             self._stand(store, row, event.state_key or "", membership, number, position, event)
 
         await self._database.write(work, room=event.room_id)
+
+    async def find(self, user_id: str, room_id: str) -> OutsideMembership | None:
+        """None also if we are in the room."""
+
+        def work(store: Store) -> OutsideMembership | None:
+            row = store.rooms.find(room_id)
+            standing = None if row is None else store.memberships.find(user_id, row.number)
+            if row is None or standing is None or store.rooms.is_resident(row.number):
+                return None
+            if standing.membership not in ("invite", "knock"):
+                return None
+            return OutsideMembership(ROOM_VERSIONS[row.version], standing.membership, standing.sender)
+
+        return await self._database.read(work)
 
     async def end(self, user_id: str, room_id: str) -> None:
         """The user's invite or knock is over, and no server of the room could be told. Nothing happens if there is

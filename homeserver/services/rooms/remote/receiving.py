@@ -72,6 +72,14 @@ class RemoteEvents:
 
         return await self._database.read(work, single=True)
 
+    async def servers(self, room_id: str, limit: int) -> list[str]:
+        """Other servers that are in the room, those that are in it for longest first. Raises NotFound."""
+
+        def work(store: Store) -> list[str]:
+            return store.residents.list_servers(store.rooms.get(room_id).number, limit)
+
+        return await self._database.read(work)
+
     async def append(self, room_id: str, events: Sequence[Event], *, relay: bool = False) -> list[Outcome]:
         """An outcome for each event, in order; what is Incomplete was not stored, whatever comes after it.
 

@@ -8,12 +8,15 @@ https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 
 from collections.abc import Sequence
 
+import orjson
+
 from homeserver.domain.errors import Forbidden, NotFound
 from homeserver.domain.versions import ROOM_VERSIONS
 from homeserver.ports import Clock
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.remote.pdu_form import pdu_text, redacted_pdu_text
-from homeserver.services.server_access import ServedRoom, served_room, whole_for_server
+from homeserver.services.server_access import ServedRoom, served_room, visible_to_server, whole_for_server
+from homeserver.storage.events import EventRow
 from homeserver.storage.graph import LOWEST, PduRow
 from homeserver.storage.store import Store
 
@@ -22,6 +25,8 @@ MAX_BACKFILL = 100
 MAX_MISSING = 100
 # So many rejected events may stand in the way of those that are asked for.
 SLACK = 200
+# So many events near a time are looked at for one that the server may see.
+MAX_NEAR = 200
 
 
 class Serving:
@@ -83,6 +88,24 @@ class Serving:
 
         pdus = await self._database.read(work)
         return f'{{"events":[{",".join(pdus)}]}}'.encode()
+
+    async def closest_event(self, server: str, room_id: str, ts: int, *, forwards: bool) -> bytes:
+        """The event that the server may see closest to a time (ms), from it on or up to it. Raises Forbidden, NotFound.
+
+        What came redacted would help nobody here, so it does not count.
+        """
+
+        def work(store: Store) -> EventRow:
+            room = served_room(store, server, room_id)
+            rows = store.history.list_by_time(room.row.number, ts, None, MAX_NEAR, backwards=not forwards)
+            visible = visible_to_server(store, room, rows)
+            for row in rows:
+                if row.number in visible:
+                    return row
+            raise NotFound(f"No event {'after' if forwards else 'before'} {ts} can be shown")
+
+        row = await self._database.read(work)
+        return orjson.dumps({"event_id": row.event_id, "origin_server_ts": row.origin_server_ts})
 
     def _transaction(self, pdus: Sequence[str]) -> bytes:
         """A server name is the same as JSON."""

@@ -14,6 +14,7 @@ from homeserver.domain.errors import Forbidden, NotFound, TooLarge
 from homeserver.domain.versions import ROOM_VERSIONS
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.remote.pdu_form import pdu_text, redacted_pdu_text
+from homeserver.services.rooms.remote.turns import Turns
 from homeserver.services.server_access import AUTHORISING, ServedRoom, served_room, visible_to_server
 from homeserver.storage.graph import PduRow
 from homeserver.storage.store import Store
@@ -36,13 +37,17 @@ class _Snapshot:
 
 
 class ServingState:
-    """`server` is the name of the asking server, which has proven that it is the one. All answers are JSON."""
+    """`server` is the name of the asking server, which has proven that it is the one. All answers are JSON.
+
+    Rooms can be made in which these questions cost much, so each server has one answered at a time.
+    """
 
     def __init__(self, database: Persistence) -> None:
         self._database = database
+        self._turns = Turns()
 
     async def event_auth(self, server: str, room_id: str, event_id: str) -> bytes:
-        """Raises Forbidden, NotFound, TooLarge."""
+        """Raises Forbidden, NotFound, TooLarge, LimitExceeded."""
 
         def work(store: Store) -> bytes:
             room, row = _served_event(store, server, room_id, event_id)
@@ -51,10 +56,11 @@ class ServingState:
             chain = _auth_chain(store, room, [row.number])
             return f'{{"auth_chain":[{_join(_pdus(store, room, chain, ()))}]}}'.encode()
 
-        return await self._database.read_long(work)
+        async with self._turns.of(server):
+            return await self._database.read_long(work)
 
     async def state(self, server: str, room_id: str, event_id: str) -> bytes:
-        """The state before the event. Raises Forbidden, NotFound, TooLarge."""
+        """The state before the event. Raises Forbidden, NotFound, TooLarge, LimitExceeded."""
 
         def work(store: Store) -> bytes:
             found = _snapshot(store, server, room_id, event_id)
@@ -63,7 +69,21 @@ class ServingState:
             chain = _join(_pdus(store, room, found.auth_chain, hidden), len(state))
             return f'{{"auth_chain":[{chain}],"pdus":[{state}]}}'.encode()
 
-        return await self._database.read_long(work)
+        async with self._turns.of(server):
+            return await self._database.read_long(work)
+
+    async def entry(self, server: str, room_id: str, event_id: str) -> tuple[str, str]:
+        """For a server that comes in with the event: (the state before it, what authorises both), JSON without the
+        brackets. Raises Forbidden, NotFound, TooLarge, LimitExceeded."""
+
+        def work(store: Store) -> tuple[str, str]:
+            room, row = _served_event(store, server, room_id, event_id)
+            numbers = sorted(store.state.get_group(row.state_before or 0).values())
+            state = _join(_pdus(store, room, numbers, ()))
+            return state, _join(_pdus(store, room, _auth_chain(store, room, [*numbers, row.number]), ()), len(state))
+
+        async with self._turns.of(server):
+            return await self._database.read_long(work)
 
     async def state_ids(self, server: str, room_id: str, event_id: str) -> bytes:
         """As `state`, ids only."""
@@ -74,7 +94,8 @@ class ServingState:
             state, chain = [ids[one] for one in found.state], [ids[one] for one in found.auth_chain]
             return orjson.dumps({"auth_chain_ids": chain, "pdu_ids": state})
 
-        return await self._database.read_long(work)
+        async with self._turns.of(server):
+            return await self._database.read_long(work)
 
 
 def _served_event(store: Store, server: str, room_id: str, event_id: str) -> tuple[ServedRoom, PduRow]:

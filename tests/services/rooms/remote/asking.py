@@ -58,6 +58,14 @@ class Asking:
         assert answer.keys() == {"auth_chain_ids", "pdu_ids"}
         return answer["pdu_ids"], answer["auth_chain_ids"]
 
+    async def closest(self, ts: int, *, forwards: bool) -> str:
+        """The id of the event closest to a time."""
+        answer = _parse(await self._serving.closest_event(self.server, self._room_id, ts, forwards=forwards))
+        event_id: str = answer["event_id"]
+        event = await self._scene.event(self._room_id, event_id)
+        assert answer == {"event_id": event_id, "origin_server_ts": event.origin_server_ts}
+        return event_id
+
     async def _transaction(self, body: bytes) -> list[Event]:
         answer = _parse(body)
         assert answer.keys() == {"origin", "origin_server_ts", "pdus"}

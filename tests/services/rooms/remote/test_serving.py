@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from homeserver.domain.errors import Forbidden, NotFound, TooLarge
+from homeserver.domain.errors import Forbidden, NotFound
 from homeserver.domain.event import Event
 from homeserver.domain.verdict import Rejected, SoftFailed
-from homeserver.services.rooms.remote import serving, serving_state
 from homeserver.services.rooms.remote.outliers import add_outliers
 from homeserver.storage.store import Store
 from tests.services.rooms.remote.asking import Asking, ids
@@ -308,24 +307,35 @@ async def test_missing_events_between_two_places(scene: Scene) -> None:
     assert await asking.missing([merge], [fork], limit=0) == []
 
 
-async def test_answers_are_bounded(scene: Scene) -> None:
-    """However much is asked for."""
-    room_id = await shared_room(scene)
-    for number in range(serving.MAX_BACKFILL + 5):
-        last = await scene.say(ALICE, room_id, f"{number}")
+async def test_closest_event_in_time(scene: Scene) -> None:
+    """From a time on, or up to it; only what may be seen."""
+    room_id = await shared_room(scene, "12", "joined")
+    join = (await scene.timeline(room_id))[-1]
+    said: list[tuple[str, int]] = []
+    for number in range(3):
+        scene.clock.ms += 1000
+        said.append((await scene.say(ALICE, room_id, f"{number}"), scene.clock.ms))
     asking = Asking(scene, room_id)
-    assert len(await asking.backfill([last], 10**9)) == serving.MAX_BACKFILL
-    assert len(await asking.missing([last], limit=10**9)) == serving.MAX_MISSING
+    for event_id, ts in said:
+        assert await asking.closest(ts, forwards=True) == await asking.closest(ts, forwards=False) == event_id
+        assert await asking.closest(ts - 500, forwards=True) == event_id
+        assert await asking.closest(ts + 500, forwards=False) == event_id
+    assert await asking.closest(0, forwards=True) in (await scene.timeline(room_id))[:7]
+    assert await asking.closest(said[0][1] - 500, forwards=False) == join
+    for ts, forwards in ((said[-1][1] + 1, True), (1, False)):
+        with pytest.raises(NotFound):
+            await asking.closest(ts, forwards=forwards)
+    with pytest.raises(Forbidden):
+        await Asking(scene, room_id, STRANGER).closest(0, forwards=True)
 
 
-async def test_state_too_large_for_one_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused while it is put together."""
-    room_id = await shared_room(scene)
-    last = await scene.say(ALICE, room_id)
-    asking = Asking(scene, room_id)
-    monkeypatch.setattr(serving_state, "MAX_CHARACTERS", 1000)
-    with pytest.raises(TooLarge):
-        await asking.state(last)
-    monkeypatch.setattr(serving_state, "MAX_CHAIN", 2)
-    with pytest.raises(TooLarge):
-        await asking.state_ids(last)
+async def test_attack_40_time_tells_nothing_of_what_is_hidden(scene: Scene) -> None:
+    """A message from before the join is not found by its time."""
+    room_id = await scene.room()
+    await scene.put(ALICE, room_id, VISIBILITY, {"history_visibility": "joined"})
+    scene.clock.ms += 1000
+    await scene.say(ALICE, room_id, "secret")
+    since = scene.clock.ms
+    scene.clock.ms += 1000
+    join = (await scene.remote_join(room_id, EVE)).event_id
+    assert await Asking(scene, room_id).closest(since, forwards=True) == join

@@ -1,0 +1,1 @@
+"""Coming into rooms of other servers, and letting their users into ours."""
