@@ -17,10 +17,11 @@ from homeserver.domain.errors import Unauthenticated
 from homeserver.http.answers import Answer
 from homeserver.http.request import DEFAULT_BODY_LIMIT, Request
 from homeserver.http.routing import Route
+from homeserver.http.upgrade import Upgrade
 from homeserver.services.accounts.requester import Requester
 
 Result = Answer | Mapping[str, Any]
-PublicEndpoint = Callable[[Request], Awaitable[Result]]
+PublicEndpoint = Callable[[Request], Awaitable[Result | Upgrade]]
 OptionalEndpoint = Callable[[Request, Requester | None], Awaitable[Result]]
 UserEndpoint = Callable[[Request, Requester], Awaitable[Result]]
 
@@ -63,7 +64,7 @@ class Door:
         """For everybody. Raises ValueError for a limit that does not count by address."""
         _check_scope(path, limit, ("address",))
 
-        async def run(request: Request) -> Result:
+        async def run(request: Request) -> Result | Upgrade:
             if limit is not None:
                 self._limits.take(limit, request.remote)
             return await endpoint(request)

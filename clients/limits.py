@@ -47,6 +47,12 @@ LIMITS = (
     Limit("invites_target", "target", 0.05, 20),
     Limit("room_creation", "user", 0.1, 20),
     Limit("profile", "user", 0.5, 10),
+    # Each is read by a person.
+    Limit("reports", "user", 0.05, 20),
+    # A page of a space may look at thousands of rooms.
+    Limit("hierarchy", "user", 2, 30),
+    # Up to a tenth of a second of work each.
+    Limit("search", "user", 1, 20),
     Limit("general", "user", 50, 300),
     Limit("general_address", "address", 100, 500),
 )

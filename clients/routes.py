@@ -12,22 +12,37 @@ from clients.endpoints.account import Account
 from clients.endpoints.account_data import AccountData
 from clients.endpoints.capabilities import Capabilities
 from clients.endpoints.credentials import Credentials
+from clients.endpoints.directory import Directory
 from clients.endpoints.ephemeral import Ephemeral
 from clients.endpoints.filters import Filters
 from clients.endpoints.history import History
+from clients.endpoints.initial_sync import InitialSync
 from clients.endpoints.login import Login
+from clients.endpoints.mutual_rooms import MutualRooms
 from clients.endpoints.profile import Profile
 from clients.endpoints.pushrules import PushRules
 from clients.endpoints.register import Register
+from clients.endpoints.relations import Relations
+from clients.endpoints.reports import Reports
 from clients.endpoints.rooms import Rooms
+from clients.endpoints.search import Search
 from clients.endpoints.send import Send
+from clients.endpoints.spaces import Spaces
 from clients.endpoints.state import State
 from clients.endpoints.synapse_register import SynapseRegister
 from clients.endpoints.sync import Sync
+from clients.endpoints.tags import Tags
+from clients.endpoints.third_party import ThirdParty
+from clients.endpoints.timestamps import Timestamps
+from clients.endpoints.upgrade import Upgrade
 from clients.endpoints.versions import Versions
+from clients.endpoints.voip import Voip
 from clients.endpoints.well_known import WellKnown
 from clients.interactive import Interactive
 from clients.limits import Limits
+from clients.live.opening import FEATURE, Opening
+from clients.live.sockets import Sockets
+from clients.live.work import Work
 from homeserver.domain.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from homeserver.http.routing import Route
 from homeserver.services.accounts import data, filters, profile
@@ -37,14 +52,31 @@ from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.registration import Registration
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.shared_secret import SharedSecretRegistration
+from homeserver.services.accounts.tags import RoomTags
 from homeserver.services.messaging.receipts import Receipts
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push import rules
-from homeserver.services.rooms import history, send
+from homeserver.services.rooms import (
+    history,
+    initial_sync,
+    mutual_rooms,
+    relations,
+    reports,
+    send,
+    threads,
+    timestamps,
+    upgrade,
+)
+from homeserver.services.rooms.aliases import Aliases
 from homeserver.services.rooms.create import Create
+from homeserver.services.rooms.directory import RoomDirectory
 from homeserver.services.rooms.membership import Membership
+from homeserver.services.rooms.spaces import Spaces as Trees
 from homeserver.services.rooms.state import RoomState
+from homeserver.services.rooms.summary import Summaries
+from homeserver.services.search import search
 from homeserver.services.sync import loop
+from homeserver.services.turn import TurnServer
 
 
 class Chapter(Protocol):
@@ -65,6 +97,7 @@ class Accounts:
     profiles: profile.Profiles
     data: data.AccountData
     filters: filters.Filters
+    tags: RoomTags
     shared_secret: SharedSecretRegistration | None = None
 
 
@@ -76,6 +109,14 @@ class PublicFacts:
     client_url: str | None = None
     federation_address: str | None = None
     default_room_version: str = DEFAULT_ROOM_VERSION.identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What WebSockets need besides. `origins`: the pages that may open them; none: all."""
+
+    sockets: Sockets
+    origins: tuple[str, ...] = ()
 
 
 class House(Protocol):
@@ -92,6 +133,12 @@ class House(Protocol):
     @property
     def history(self) -> history.History: ...
     @property
+    def relations(self) -> relations.Relations: ...
+    @property
+    def threads(self) -> threads.Threads: ...
+    @property
+    def timestamps(self) -> timestamps.Timestamps: ...
+    @property
     def typing(self) -> Typing: ...
     @property
     def receipts(self) -> Receipts: ...
@@ -99,17 +146,46 @@ class House(Protocol):
     def sync(self) -> loop.Sync: ...
     @property
     def push_rules(self) -> rules.PushRules: ...
+    @property
+    def aliases(self) -> Aliases: ...
+    @property
+    def directory(self) -> RoomDirectory: ...
+    @property
+    def summaries(self) -> Summaries: ...
+    @property
+    def spaces(self) -> Trees: ...
+    @property
+    def upgrade(self) -> upgrade.Upgrade: ...
+    @property
+    def reports(self) -> reports.Reports: ...
+    @property
+    def initial_sync(self) -> initial_sync.InitialSync: ...
+    @property
+    def mutual_rooms(self) -> mutual_rooms.MutualRooms: ...
+    @property
+    def search(self) -> search.Search: ...
+    @property
+    def turn(self) -> TurnServer | None: ...
 
 
-def client_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, house: House) -> list[Route]:
-    return [*account_routes(facts, limits, accounts), *room_routes(facts, limits, accounts, house)]
+def client_routes(
+    facts: PublicFacts, limits: Limits, accounts: Accounts, house: House, live: Live | None = None
+) -> list[Route]:
+    """Without `live` there are no WebSockets."""
+    features = () if live is None else (FEATURE,)
+    routes = [*account_routes(facts, limits, accounts, features), *room_routes(facts, limits, accounts, house)]
+    if live is not None:
+        work = Work(routes, house.sync, live.sockets.bounds.max_answer)
+        opening = Opening(live.sockets, work, live.origins)
+        routes += routes_of([opening], Door(accounts.sessions, limits))
+    return routes
 
 
-def account_routes(facts: PublicFacts, limits: Limits, accounts: Accounts) -> list[Route]:
+def account_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, features: Sequence[str] = ()) -> list[Route]:
     credentials = Credentials(accounts.passwords, limits, facts.server_name)
     interactive = Interactive(accounts.interactive)
     chapters: list[Chapter] = [
-        Versions(),
+        Versions(features),
         WellKnown(facts.client_url, facts.federation_address),
         Capabilities(facts.default_room_version, ROOM_VERSIONS),
         Login(accounts.sessions, credentials, facts.client_url),
@@ -118,6 +194,8 @@ def account_routes(facts: PublicFacts, limits: Limits, accounts: Accounts) -> li
         Profile(accounts.profiles),
         AccountData(accounts.data),
         Filters(accounts.filters),
+        Tags(accounts.tags),
+        ThirdParty(),
     ]
     if accounts.shared_secret is not None:
         chapters.append(SynapseRegister(accounts.shared_secret, facts.server_name))
@@ -130,9 +208,19 @@ def room_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, house: H
         Send(house.send),
         State(house.state, house.send),
         History(house.history),
+        Relations(house.relations, house.threads),
+        Timestamps(house.timestamps),
         Ephemeral(house.typing, house.receipts),
         Sync(house.sync, accounts.filters),
         PushRules(house.push_rules),
+        Directory(house.aliases, house.directory),
+        Spaces(house.summaries, house.spaces),
+        Upgrade(house.upgrade),
+        Reports(house.reports),
+        MutualRooms(house.mutual_rooms),
+        InitialSync(house.initial_sync),
+        Search(house.search),
+        Voip(house.turn),
     ]
     return routes_of(chapters, Door(accounts.sessions, limits))
 

@@ -20,6 +20,7 @@ import uvloop
 from config import data_directory
 from config.compose.server import Server, build_server
 from config.periodic import Periodic
+from config.running import Running
 from config.settings import Settings
 from homeserver.domain.errors import ParleyError, Unavailable
 from homeserver.storage.embedded import EmbeddedPostgres
@@ -32,6 +33,8 @@ logger = logging.getLogger("parley")
 SWITCH_SECONDS = 0.0005
 SUPERVISE_SECONDS = 1.0
 FLUSH_SECONDS = 30.0
+FORGET_SECONDS = 3600.0
+MEASURE_SECONDS = 60.0
 
 
 def run(settings: Settings) -> int:
@@ -69,6 +72,13 @@ class Reactor(Protocol):
     def stop(self) -> None: ...
 
 
+class Job(Protocol):
+    """What the process does beside serving, from its start to its stop."""
+
+    def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
 class Process:
     """Lives on the loop, which lives on the main thread: there the embedded PostgreSQL must be started."""
 
@@ -95,6 +105,7 @@ class Process:
                 self._postgres.stop()
 
     async def _run(self, server: Server) -> None:
+        await server.house.refill()
         await self._add_registration_tokens(server)
         try:
             await server.listeners.open()
@@ -105,6 +116,7 @@ class Process:
         jobs = self._jobs(server)
         for job in jobs:
             job.start()
+        await server.receiving.waiting.resume()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -120,20 +132,28 @@ class Process:
 
     async def _close(self, server: Server) -> None:
         server.house.sync.stop()
-        server.house.typing.stop()
+        await server.receiving.waiting.stop()
+        await server.verification.close()
+        await server.federation.close()
         try:
+            await server.house.typing.close()
             await server.desk.last_seen.flush()
         except Unavailable as error:
-            logger.warning("when devices were last seen is not written: %s", error)
+            logger.warning("what only memory held is lost: %s", error)
         await server.database.settle()
         server.desk.hashing.close()
         server.database.close()
 
-    def _jobs(self, server: Server) -> list[Periodic]:
-        jobs = [
+    def _jobs(self, server: Server) -> list[Job]:
+        searching = server.house.searching
+        jobs: list[Job] = [
             Periodic("last seen", FLUSH_SECONDS, server.desk.last_seen.flush),
             Periodic("slots of push rules", SUPERVISE_SECONDS, server.house.slots.grant),
             Periodic("gauges", SUPERVISE_SECONDS, lambda: _observe(server)),
+            Periodic("outages of other servers", FORGET_SECONDS, server.federation.destinations.forget),
+            Periodic("size of the index of search", MEASURE_SECONDS, searching.index.measure),
+            Running("follower of search", searching.follower),
+            Running("rebuild of search", searching.rebuild),
         ]
         if self._postgres is not None:
             jobs.append(Periodic("database", SUPERVISE_SECONDS, self._supervise))
@@ -191,9 +211,12 @@ async def _observe(server: Server) -> None:
     metrics.TAIL_PUBLICATIONS.set(entries)
     metrics.TAIL_BYTES.set(size)
     metrics.WATERMARK_LAG.set(server.streams.positions.lag())
+    for pool, waiting in server.database.waiting.items():
+        metrics.DATABASE_WAITING.labels(pool).set(waiting)
     views, size = server.house.sync.size
     metrics.VIEWS.set(views)
     metrics.VIEW_BYTES.set(size)
+    metrics.WEBSOCKET_WAITING_BYTES.set(server.sockets.waiting)
 
 
 def _raise_file_limit() -> None:

@@ -13,14 +13,18 @@ from config.settings_values import (
     ADDRESS,
     BASE_URL,
     DATABASE_URL,
+    DNS_SERVER,
     FLAG,
     NETWORKS,
+    OLD_KEY,
     OVERRIDES,
     PATH,
     REGISTRATION_TOKEN,
     ROOM_VERSION,
     SERVER_NAME,
+    SERVER_PATTERN,
     TEXT,
+    TURN_URI,
     Address,
     Kind,
     Network,
@@ -30,6 +34,7 @@ from config.settings_values import (
     optional,
     whole,
 )
+from homeserver.domain.server_keys import ServerKey
 from homeserver.domain.versions import DEFAULT_ROOM_VERSION
 
 RESOURCES = ("client", "federation", "web", "metrics")
@@ -184,6 +189,14 @@ class HttpSettings:
     keepalive_seconds: Annotated[
         float, Key(decimal(1, 3600), "How long a connection may idle between two requests.")
     ] = 90.0
+    websocket_origins: Annotated[
+        tuple[str, ...],
+        Key(
+            list_of(BASE_URL),
+            "The web pages that may open a WebSocket, such as https://chat.example.org; all of them unless some are "
+            "named. Programs that are no browser always may.",
+        ),
+    ] = ()
     drain_seconds: Annotated[
         float, Key(decimal(0, 600), "How long requests under way may take to finish when Parley stops.")
     ] = 10.0
@@ -201,6 +214,73 @@ class NetworkSettings:
             "All others are refused, so that strangers cannot reach into your network.",
         ),
     ] = ()
+    dns_servers: Annotated[
+        tuple[Address, ...],
+        Key(
+            list_of(DNS_SERVER),
+            "Who is asked for the addresses of other servers. Left out: whoever this machine asks. If you name some, "
+            "the machine's hosts file does not count.",
+        ),
+    ] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationSettings:
+    """Other servers. Without any setting here, Parley talks to all that it can reach and whose certificates hold."""
+
+    enabled: Annotated[bool, Key(FLAG, "Talk to other servers at all.")] = True
+    allow_servers: Annotated[
+        tuple[str, ...],
+        Key(
+            list_of(SERVER_PATTERN),
+            "If it names any: only these servers are called and answered. `*.example.org` is every host below it; "
+            "ports do not matter.",
+        ),
+    ] = ()
+    deny_servers: Annotated[
+        tuple[str, ...], Key(list_of(SERVER_PATTERN), "Servers that are neither called nor answered.")
+    ] = ()
+    notaries: Annotated[
+        tuple[str, ...],
+        Key(
+            list_of(SERVER_NAME),
+            "Servers that are asked for the keys of a server that does not answer itself. They must vouch for these "
+            "keys truly.",
+        ),
+    ] = ()
+    old_signing_keys: Annotated[
+        tuple[ServerKey, ...],
+        Key(
+            list_of(OLD_KEY),
+            "Keys with which this server signed before it had the one in `signing.key`, so that others can still check "
+            "its old events.",
+        ),
+    ] = ()
+    ca_file: Annotated[
+        Path | None,
+        Key(
+            optional(PATH),
+            "PEM file with the authorities whose certificates count, for networks with an authority of their own. "
+            "Left out: those of the operating system.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoipSettings:
+    """Calls: the TURN server (such as coturn) through which they find a way where there is no direct one."""
+
+    turn_uris: Annotated[
+        tuple[str, ...],
+        Key(list_of(TURN_URI), "Where it is, one URI for each way to reach it. Left out: clients are told of none."),
+    ] = ()
+    turn_secret: Annotated[
+        str | None,
+        Key(optional(TEXT), "The secret that it shares with Parley (coturn: `use-auth-secret`, `static-auth-secret`)."),
+    ] = field(default=None, repr=False)
+    turn_lifetime_seconds: Annotated[
+        int, Key(whole(60, 604_800), "How long the credentials of a client are good.")
+    ] = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,5 +319,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    federation: FederationSettings = field(default_factory=FederationSettings)
+    voip: VoipSettings = field(default_factory=VoipSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)

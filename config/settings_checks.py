@@ -11,6 +11,7 @@ from clients.limits import LIMITS, overridden
 from config.settings import Settings
 from config.settings_values import LOOPBACK
 from homeserver.domain.errors import ParleyError
+from homeserver.http.outbound.trust import trust
 
 # The PostgreSQL in the data directory allows 40; superusers keep three, and a backup or a psql wants one too.
 _EMBEDDED_CONNECTIONS = 36
@@ -61,7 +62,12 @@ def check_for_tests(settings: Settings) -> list[Problem]:
 
 def check_together(settings: Settings) -> list[Problem]:
     """Contradictions between settings."""
-    return [*_check_listeners(settings), *_check_database(settings), *_check_accounts(settings)]
+    return [
+        *_check_listeners(settings),
+        *_check_database(settings),
+        *_check_accounts(settings),
+        *_check_voip(settings),
+    ]
 
 
 def _check_listeners(settings: Settings) -> list[Problem]:
@@ -119,6 +125,12 @@ def _check_accounts(settings: Settings) -> list[Problem]:
     return problems
 
 
+def _check_voip(settings: Settings) -> list[Problem]:
+    if settings.voip.turn_uris and settings.voip.turn_secret is None:
+        return [Problem("voip.turn_secret", None, "voip.turn_uris needs the secret that the TURN server shares")]
+    return []
+
+
 def check_files(settings: Settings) -> list[Problem]:
     """Whether the files that settings name are there and can be used, on this machine and by this account."""
     problems = []
@@ -132,4 +144,10 @@ def check_files(settings: Settings) -> list[Problem]:
         except (OSError, ValueError) as error:
             files = f"{listener.tls.certificate} and {listener.tls.key}"
             problems.append(Problem(f"listeners[{index}].tls", None, f"{files} cannot be used together: {error}"))
+    if settings.federation.ca_file is not None:
+        try:
+            trust(settings.federation.ca_file)
+        except OSError as error:
+            message = f"{settings.federation.ca_file} is no list of authorities in PEM: {error}"
+            problems.append(Problem("federation.ca_file", None, message))
     return problems

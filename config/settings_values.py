@@ -16,7 +16,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from homeserver.domain.identifiers import is_server_name
+from federation.names import split_name
+from homeserver.domain.errors import BadRequest
+from homeserver.domain.identifiers import is_key_id, is_server_name
+from homeserver.domain.server_keys import ServerKey
+from homeserver.domain.signing import read_verify_key
 from homeserver.domain.versions import ROOM_VERSIONS
 
 T = TypeVar("T")
@@ -26,7 +30,9 @@ LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?")
+_TURN_URI = re.compile(r"turns?:[^\s?#/@]{1,255}(\?transport=(udp|tcp))?")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{1,64}")  # "m.login.registration_token" gives this grammar
+_DNS_PORT = 53
 _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -159,6 +165,22 @@ def choice(*names: str) -> Kind[str]:
     return single("one of " + ", ".join(names), lambda text: text if text in names else None)
 
 
+def _dns_server(text: str) -> Address | None:
+    try:
+        return Address(str(ip_address(text.strip("[]"))), _DNS_PORT)
+    except ValueError:
+        address = _address(text)
+    try:
+        return None if address is None or not address.port else Address(str(ip_address(address.host)), address.port)
+    except ValueError:
+        return None
+
+
+def _server_pattern(text: str) -> str | None:
+    host = text.removeprefix("*.")
+    return text.lower() if is_server_name(host) and split_name(host)[1] is None else None
+
+
 def _base_url(text: str) -> str | None:
     try:
         parts = urlsplit(text)
@@ -192,6 +214,16 @@ def _networks(text: str) -> tuple[Network, ...] | None:
 def _read_networks(node: yaml.Node, base: Path) -> tuple[Network, ...]:
     groups = list_of(_NETWORK).read(node, base)
     return tuple(dict.fromkeys(network for group in groups for network in group))
+
+
+def _old_key(text: str) -> ServerKey | None:
+    words = text.split()
+    if len(words) != 3 or not is_key_id(words[0]) or not re.fullmatch("[0-9]{1,15}", words[2]):
+        return None
+    try:
+        return ServerKey(words[0], bytes(read_verify_key(words[0], words[1])), 0, int(words[2]))
+    except BadRequest:
+        return None
 
 
 def _read_path(node: yaml.Node, base: Path) -> Path:
@@ -236,15 +268,27 @@ SERVER_NAME = single(
     "a server name in lower case, such as example.org, chat or example.org:8448",
     lambda text: text if is_server_name(text) and text == text.lower() else None,
 )
+SERVER_PATTERN = single(
+    "a host such as example.org, or *.example.org for all below it, without a port", _server_pattern
+)
+DNS_SERVER = single("an IP address, with or without a port, such as 10.0.0.53 or 127.0.0.1:5353", _dns_server)
 DATABASE_URL = single(
     "a URL such as postgresql://user:password@host/database",
     lambda text: text if text.startswith("postgresql://") else None,
+)
+TURN_URI = single(
+    "a URI such as turn:turn.example.org:3478?transport=udp or turns:turn.example.org",
+    lambda text: text if _TURN_URI.fullmatch(text) else None,
 )
 ROOM_VERSION = choice(*ROOM_VERSIONS)
 REGISTRATION_TOKEN = single(
     "1 to 64 characters of A-Z a-z 0-9 . _ ~ -", lambda text: text if _TOKEN.fullmatch(text) else None
 )
 NETWORKS: Kind[tuple[Network, ...]] = Kind(f"a list; each item {_NETWORK.takes}", _read_networks)
+OLD_KEY = single(
+    "a text `ed25519:VERSION PUBLIC_KEY EXPIRED`: the public key in base64, and since when it is not used, in ms",
+    _old_key,
+)
 OVERRIDES: Kind[dict[str, dict[str, float] | None]] = Kind(
     "rows such as `messages: {per_second: 10, burst: 50}`, or `messages: null` for no limit", _read_overrides
 )

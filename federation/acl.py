@@ -30,8 +30,10 @@ class StandingAcls(Protocol):
 
 
 class RoomAcls:
-    def __init__(self, standing: StandingAcls) -> None:
+    def __init__(self, standing: StandingAcls, *, max_bytes: int = MAX_BYTES, max_rooms: int = MAX_ROOMS) -> None:
         self._standing = standing
+        self._max_bytes = max_bytes
+        self._max_rooms = max_rooms
         # By the version of the content, least recently used first.
         self._compiled: OrderedDict[str, ServerAcl] = OrderedDict()
         self._bytes = 0
@@ -60,7 +62,7 @@ class RoomAcls:
     def _acl(self, room_id: str, standing: Standing, held: Mapping[str, ServerAcl]) -> ServerAcl:
         self._versions[room_id] = standing.version
         self._versions.move_to_end(room_id)
-        if len(self._versions) > MAX_ROOMS:
+        if len(self._versions) > self._max_rooms:
             self._versions.popitem(last=False)
         acl = held.get(standing.version) or self._compiled.get(standing.version)
         if acl is None:
@@ -69,6 +71,6 @@ class RoomAcls:
             self._compiled[standing.version] = acl
             self._bytes += acl.weight
         self._compiled.move_to_end(standing.version)
-        while self._bytes > MAX_BYTES and len(self._compiled) > 1:
+        while self._bytes > self._max_bytes and len(self._compiled) > 1:
             self._bytes -= self._compiled.popitem(last=False)[1].weight
         return acl

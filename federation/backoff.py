@@ -82,7 +82,11 @@ class Backoff:
 
     async def _find(self, server_name: str) -> Outage | None:
         if server_name not in self._known:
-            found = await self._kept.find(server_name)
+            try:
+                found = await self._kept.find(server_name)
+            except Unavailable as error:
+                log.warning("whether %s answers is not known: %s", server_name, error)
+                return self._known.get(server_name)
             # What was learnt while the look-up was under way is newer.
             if server_name not in self._known:
                 self._remember(server_name, found)

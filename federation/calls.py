@@ -91,7 +91,7 @@ class Calls:
         self,
         destination: str,
         path: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | bytes,
         query: Sequence[tuple[str, str]] = (),
         *,
         timeout: float = 30.0,
@@ -99,7 +99,9 @@ class Calls:
         signed: bool = True,
         patient: bool = False,
     ) -> Any:
-        call = _Call("PUT", _uri(path, query), canonical_json(body), timeout, max_bytes, signed)
+        """As the others; `body` may also be given as bytes, if they are canonical JSON already."""
+        content = body if isinstance(body, bytes) else canonical_json(body)
+        call = _Call("PUT", _uri(path, query), content, timeout, max_bytes, signed)
         return await self._make(destination, call, patient)
 
     async def post(

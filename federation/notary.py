@@ -55,7 +55,7 @@ class Notary:
             self._take(address, len(stale), now)
             await self._refresh(stale)
             answers |= await self._kept.answers(stale)
-        signed = [self._own_keys.sign(answer.document) for answer in answers.values()]
+        signed: list[Mapping[str, Any]] = [self._own_keys.sign(answer.document) for answer in answers.values()]
         return [self._own_keys.document(), *signed] if own in wanted else signed
 
     async def _refresh(self, servers: Sequence[str]) -> None:

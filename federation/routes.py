@@ -12,9 +12,13 @@ from federation.authentication import PeerDoor
 from federation.endpoints.directory import Directory
 from federation.endpoints.events import Events
 from federation.endpoints.keys import Keys
+from federation.endpoints.membership import Membership
 from federation.endpoints.queries import Queries
+from federation.endpoints.send import Send
 from federation.endpoints.state import State
 from federation.endpoints.version import Version
+from federation.inbound.transaction import Transactions
+from federation.joining.incoming import IncomingMembership
 from federation.notary import Notary
 from federation.own_keys import OwnKeys
 from homeserver.http.routing import Route
@@ -54,6 +58,14 @@ class Reading:
     profiles: Profiles
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What other servers send, and how their users come into our rooms."""
+
+    transactions: Transactions
+    membership: IncomingMembership
+
+
 def federation_routes(door: PeerDoor, desk: Desk) -> list[Route]:
     chapters: Sequence[Chapter] = [
         Keys(desk.own_keys, desk.notary),
@@ -70,6 +82,10 @@ def reading_routes(door: PeerDoor, reading: Reading) -> list[Route]:
         Directory(reading.directory),
     ]
     return routes_of(chapters, door)
+
+
+def writing_routes(door: PeerDoor, writing: Writing) -> list[Route]:
+    return routes_of([Send(writing.transactions), Membership(writing.membership)], door)
 
 
 def routes_of(chapters: Sequence[Chapter], door: PeerDoor) -> list[Route]:

@@ -1,6 +1,6 @@
 """Making rooms, and who is in them.
 
-Where a room is reached through (`via`, `server_name`) matters only for rooms of other servers.
+`via` says through which servers a room may be reached that this one is not in.
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
@@ -18,6 +18,8 @@ from homeserver.services.rooms.membership import Membership
 
 V3 = "/_matrix/client/v3"
 ROOM = V3 + "/rooms/{room_id}"
+# Servers that are looked at.
+MAX_SERVERS = 20
 # Of whoever is invited by an e-mail address or a phone number.
 THIRD_PARTY = ("medium", "address", "id_server", "id_access_token")
 
@@ -70,13 +72,13 @@ class Rooms:
         json_object(body, "third_party_signed")
         reason = text(body, "reason")
         content = {} if reason is None else {"reason": reason}
-        return {"room_id": await self._membership.join(requester.user_id, room, content)}
+        return {"room_id": await self._membership.join(requester.user_id, room, content, _servers(request))}
 
     async def knock(self, request: Request, requester: Requester) -> Result:
         refuse_suspended(requester)
         room = room_id_or_alias(request)
         reason = text(await request.json_object_or_empty(), "reason")
-        return {"room_id": await self._membership.knock(requester.user_id, room, reason)}
+        return {"room_id": await self._membership.knock(requester.user_id, room, reason, _servers(request))}
 
     async def leave(self, request: Request, requester: Requester) -> Result:
         room = room_id(request)
@@ -121,3 +123,8 @@ class Rooms:
         room, body = room_id(request), await request.json_object()
         await self._membership.unban(requester.user_id, room, user_id(body), text(body, "reason"))
         return {}
+
+
+def _servers(request: Request) -> list[str]:
+    """Through which servers the room may be reached. `server_name` is what `via` was called before."""
+    return [*request.query.get("via", ()), *request.query.get("server_name", ())][:MAX_SERVERS]

@@ -27,15 +27,16 @@ UNSTABLE_STATE_AFTER = "org.matrix.msc4222.use_state_after"
 UNSTABLE_STATE_KEY = "org.matrix.msc4222.state_after"
 
 EVERYTHING = SyncFilter()
-# Filters that were read lately, each a few kilobytes.
+# Filters that were read lately, uploaded and inline ones, each a few kilobytes. A longer inline one is read each time.
 MAX_FILTERS = 5_000
+MAX_KEPT_CHARACTERS = 1_024
 
 
 class Sync:
     def __init__(self, sync: loop.Sync, filters: Filters) -> None:
         self._sync = sync
         self._filters = filters
-        # By user and id. An id never changes its meaning, so nothing here is ever wrong.
+        # By user and id, or by an inline filter's own text. Neither ever changes its meaning: nothing here is wrong.
         self._known: OrderedDict[tuple[str, str], SyncFilter] = OrderedDict()
 
     def routes(self, door: Door) -> list[Route]:
@@ -63,17 +64,22 @@ class Sync:
         asked = request.text("filter")
         if asked is None:
             return EVERYTHING
-        if asked.startswith("{"):
-            return parse_sync_filter(json_parameter(request, "filter"))
-        known = self._known.get((user_id, asked))
-        if known is None:
+        is_inline = asked.startswith("{")
+        key = ("" if is_inline else user_id, asked)
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+            return known
+        if is_inline:
+            known = parse_sync_filter(json_parameter(request, "filter"))
+            if len(asked) > MAX_KEPT_CHARACTERS:
+                return known
+        else:
             try:
                 known = parse_sync_filter(orjson.loads(await self._filters.get(user_id, asked)))
             except NotFound as error:
                 raise BadRequest("There is no such filter") from error
-            self._known[user_id, asked] = known
-            if len(self._known) > MAX_FILTERS:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end((user_id, asked))
+        self._known[key] = known
+        if len(self._known) > MAX_FILTERS:
+            self._known.popitem(last=False)
         return known

@@ -3,6 +3,8 @@
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
 """
 
+from collections.abc import Collection
+
 from clients.authentication import Door, Result
 from homeserver.http.request import Request
 from homeserver.http.routing import Route
@@ -17,8 +19,13 @@ VERSIONS = ("v1.1",)
 
 
 class Versions:
+    """`features`: extensions that this server has, by name."""
+
+    def __init__(self, features: Collection[str] = ()) -> None:
+        self._features = dict.fromkeys(features, True)
+
     def routes(self, door: Door) -> list[Route]:
         return [door.public("GET", "/_matrix/client/versions", self.versions)]
 
     async def versions(self, request: Request) -> Result:
-        return {"versions": list(VERSIONS), "unstable_features": {}}
+        return {"versions": list(VERSIONS), "unstable_features": self._features}

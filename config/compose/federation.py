@@ -38,11 +38,17 @@ class Federation:
 
 
 def build_federation(
-    settings: Settings, database: Database, key: SigningKey, clock: Clock, randomness: Randomness
+    settings: Settings,
+    database: Database,
+    key: SigningKey,
+    clock: Clock,
+    randomness: Randomness,
+    reactor: object = None,
 ) -> Federation:
-    """Nothing is connected yet. Raises ParleyError if the file with the authorities cannot be used."""
+    """Nothing is connected yet. `reactor`: what DNS runs on, Twisted's own unless given. Raises ParleyError if the file
+    with the authorities cannot be used."""
     wanted = settings.federation
-    dns = Dns([(server.host, server.port) for server in settings.network.dns_servers])
+    dns = Dns([(server.host, server.port) for server in settings.network.dns_servers], reactor)
     resolver: Resolver = dns if settings.network.dns_servers else SystemResolver()
     try:
         tls = trust(wanted.ca_file)

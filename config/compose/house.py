@@ -18,7 +18,8 @@ from homeserver.services.rooms.append import Append
 from homeserver.services.rooms.create import Create
 from homeserver.services.rooms.directory import RoomDirectory
 from homeserver.services.rooms.draft import Draft
-from homeserver.services.rooms.history import History
+from homeserver.services.rooms.history import Beyond, History
+from homeserver.services.rooms.initial_sync import InitialSync
 from homeserver.services.rooms.membership import Membership
 from homeserver.services.rooms.mutual_rooms import MutualRooms
 from homeserver.services.rooms.relations import Relations
@@ -62,6 +63,14 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
+class Abroad:
+    """What asks other servers."""
+
+    rooms: RemoteRooms
+    history: Beyond | None
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """What the doors are given."""
 
@@ -85,6 +94,7 @@ class House:
     upgrade: Upgrade
     reports: Reports
     mutual_rooms: MutualRooms
+    initial_sync: InitialSync
     search: Search
     searching: Searching
     turn: TurnServer | None
@@ -103,11 +113,11 @@ def build_house(
     randomness: Randomness,
     *,
     directory: RemoteDirectory | None = None,
-    rooms_abroad: Callable[[Remote], RemoteRooms] | None = None,
+    go_abroad: Callable[[Remote], Abroad] | None = None,
     turn: TurnServer | None = None,
 ) -> House:
-    """`directory` and `rooms_abroad` are None where this server talks to no other, `turn` where the operator has no
-    TURN server. `rooms_abroad` makes what asks other servers, of what lets their answers in."""
+    """`directory` and `go_abroad` are None where this server talks to no other, `turn` where the operator has no
+    TURN server. `go_abroad` makes what asks other servers, of what lets their answers in."""
     rule_book = RuleBook()
     draft = Draft(server_name, key, clock, randomness)
     append = Append(server_name, rule_book)
@@ -118,28 +128,22 @@ def build_house(
     searching = build_search(database, streams, clock)
     aliases = Aliases(database, writer, directory)
     remote = _build_remote(database, writer, append, clock, server_name, key)
-    membership = Membership(database, writer, clock, aliases, None if rooms_abroad is None else rooms_abroad(remote))
+    abroad = None if go_abroad is None else go_abroad(remote)
+    membership = Membership(database, writer, clock, aliases, None if abroad is None else abroad.rooms)
+    history = History(database, clock, remote.backfilling, None if abroad is None else abroad.history)
+    state = RoomState(database, clock)
     return House(
         create=Create(database, writer, membership, clock, randomness),
         send=Send(database, writer),
         membership=membership,
-        state=RoomState(database, clock),
-        history=History(database, clock),
+        state=state,
+        history=history,
         relations=Relations(database, clock),
         threads=Threads(database, clock),
         timestamps=Timestamps(database),
         receipts=Receipts(database, clock),
         typing=typing,
-        sync=Sync(
-            database,
-            Tables(clock, rule_book, unread, typing),
-            unread,
-            streams.publisher,
-            streams.tail,
-            streams.notifier,
-            clock,
-            streams.epoch,
-        ),
+        sync=_build_sync(database, streams, clock, Tables(clock, rule_book, unread, typing), unread),
         refill=Refill(database, streams.tail, typing, server_name),
         push_rules=PushRules(database, rule_book),
         aliases=aliases,
@@ -149,6 +153,7 @@ def build_house(
         upgrade=Upgrade(database, writer, clock, randomness),
         reports=Reports(database, clock, server_name),
         mutual_rooms=MutualRooms(database),
+        initial_sync=InitialSync(database, history, state),
         search=searching.search,
         searching=searching,
         turn=turn,
@@ -157,6 +162,11 @@ def build_house(
         writer=writer,
         remote=remote,
     )
+
+
+def _build_sync(database: Database, streams: Streams, clock: Clock, tables: Tables, unread: Unread) -> Sync:
+    publisher, tail, notifier = streams.publisher, streams.tail, streams.notifier
+    return Sync(database, tables, unread, publisher, tail, notifier, clock, streams.epoch)
 
 
 def _build_remote(

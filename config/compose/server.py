@@ -9,7 +9,9 @@ from clients.live.sockets import Sockets
 from clients.routes import Live, PublicFacts, client_routes
 from config.compose.accounts import Desk, build_accounts
 from config.compose.federation import Federation, build_federation
-from config.compose.house import House, build_house
+from config.compose.house import Abroad, House, Remote, build_house
+from config.compose.reading import build_reading
+from config.compose.receiving import Receiving, build_abroad, build_receiving
 from config.compose.storage import Pools, Streams, open_storage
 from config.compose.verification import Verification, build_verification
 from config.data_directory import PositionFile, registration_secret
@@ -37,6 +39,7 @@ class Server:
     sockets: Sockets
     federation: Federation
     verification: Verification
+    receiving: Receiving
     listeners: Listeners
     stopping: asyncio.Event
     certificates: list[Certificate]
@@ -49,13 +52,27 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     pools = Pools(sizes.write_connections, sizes.read_connections, sizes.long_read_connections)
     database, streams = open_storage(database_url, settings.server_name, PositionFile(directory), pools)
     key = read_or_make_signing_key(directory)
+    federation = build_federation(settings, database, key, clock, randomness)
+    verification = build_verification(settings, database, key, federation.calls, federation.partners, clock)
+    name = settings.server_name
+
+    def go_abroad(remote: Remote) -> Abroad:
+        return build_abroad(name, key, federation, verification, clock, randomness, remote)
+
     house = build_house(
-        database, streams, settings.server_name, key, clock, randomness, turn=_turn_server(settings, clock)
+        database,
+        streams,
+        name,
+        key,
+        clock,
+        randomness,
+        go_abroad=go_abroad if settings.federation.enabled else None,
+        turn=_turn_server(settings, clock),
     )
     secret = settings.registration.shared_secret or registration_secret(directory)
     desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness)
-    federation = build_federation(settings, database, key, clock, randomness)
-    verification = build_verification(settings, database, key, federation.calls, federation.partners, clock)
+    receiving = build_receiving(name, key, database, house, federation, verification, None)
+    reading = build_reading(name, database, clock, house, desk.accounts.profiles, verification.acls, verification.door)
     facts = PublicFacts(
         settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
     )
@@ -64,7 +81,7 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     live = Live(sockets, settings.http.websocket_origins)
     resources = {
         "client": client_routes(facts, limits, desk.accounts, house, live),
-        "federation": verification.routes() if settings.federation.enabled else [],
+        "federation": [*verification.routes(), *receiving.routes, *reading] if settings.federation.enabled else [],
         "metrics": metrics_routes() if settings.metrics.enabled else [],
     }
     stopping = asyncio.Event()
@@ -88,6 +105,7 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         sockets,
         federation,
         verification,
+        receiving,
         Listeners(listeners, clock=clock, stopping=stopping, limits=_server_limits(settings)),
         stopping,
         certificates,

@@ -53,6 +53,10 @@ class Strays(Protocol):
     async def take(self, origin: str, room_id: str, pdu: Mapping[str, Any]) -> str | None: ...
 
 
+class Outages(Protocol):
+    async def sign_of_life(self, server_name: str) -> None: ...
+
+
 class Transactions:
     """`strays` takes what concerns rooms that we are not in: ends of invites."""
 
@@ -65,7 +69,9 @@ class Transactions:
         acls: Acls,
         edus: Edus,
         strays: Strays,
+        outages: Outages,
     ) -> None:
+        self._outages = outages
         self._events = events
         self._staging = staging
         self._waiting = waiting
@@ -100,6 +106,7 @@ class Transactions:
 
     async def _process(self, origin: str, pdus: Sequence[object], edus: Sequence[object]) -> Result:
         TRANSACTIONS_RECEIVED.inc()
+        await self._outages.sign_of_life(origin)
         by_room: dict[str, list[Mapping[str, Any]]] = {}
         for pdu in pdus:
             room_id = pdu.get("room_id") if isinstance(pdu, Mapping) else None

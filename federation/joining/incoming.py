@@ -29,6 +29,7 @@ from homeserver.services.rooms.remote.serving_state import ServingState
 logger = logging.getLogger(__name__)
 
 MAX_SERVERS_TOLD = 10_000
+MAX_TOLD = 100
 
 
 class Checks(Protocol):
@@ -113,10 +114,21 @@ class IncomingMembership:
         if domain_of(user_id) != self._server_name:
             raise BadRequest("The invited user is not of this server")
         await self._acls.require(room_id, origin)
+        if version.room_id_is_create_hash:
+            await self._check_told(version, room_id, body.get("invite_room_state"))
         await self._invited.check(event.sender, user_id, room_id)
         signed = replace(event, pdu=sign_event(version, event.pdu, self._server_name, self._key))
         await self._invited.receive(version, signed, read_stripped(body, "invite_room_state"))
         return {"event": signed.pdu}
+
+    async def _check_told(self, version: RoomVersion, room_id: str, told: object) -> None:
+        """ "servers SHOULD return M_INVALID_PARAM if" what is told of the room is not signed, or not of it."""
+        if not isinstance(told, list) or len(told) > MAX_TOLD:
+            raise BadRequest("invite_room_state is missing or too long")
+        checked = await self._checks.check(version, told, room_id=room_id)
+        events = [one.event for one in checked if isinstance(one, Checked)]
+        if len(events) < len(checked) or not any(event.type == "m.room.create" for event in events):
+            raise BadRequest("invite_room_state must hold the create event, and only signed events of the room")
 
     async def _take(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any], membership: str) -> Event:
         version = await self._hosting.version(room_id)

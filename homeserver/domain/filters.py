@@ -5,8 +5,8 @@ a key. Loading members lazily, counting threads and cutting timelines are done b
 https://spec.matrix.org/v1.19/client-server-api/#filtering
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -114,6 +114,9 @@ class EventFilter:
         return _in_room(room_id, self.rooms, self.not_rooms)
 
 
+EVERY_EVENT = EventFilter()
+
+
 @dataclass(frozen=True, slots=True)
 class RoomFilter:
     """The `room` of a SyncFilter."""
@@ -121,14 +124,17 @@ class RoomFilter:
     rooms: frozenset[str] | None = None
     not_rooms: frozenset[str] | None = None
     include_leave: bool = False
-    ephemeral: EventFilter = EventFilter()
-    state: EventFilter = EventFilter()
-    timeline: EventFilter = EventFilter()
-    account_data: EventFilter = EventFilter()
+    ephemeral: EventFilter = EVERY_EVENT
+    state: EventFilter = EVERY_EVENT
+    timeline: EventFilter = EVERY_EVENT
+    account_data: EventFilter = EVERY_EVENT
 
     def matches_room(self, room_id: str) -> bool:
         """Whether anything of the room can be wanted."""
         return _in_room(room_id, self.rooms, self.not_rooms)
+
+
+EVERY_ROOM = RoomFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +143,9 @@ class SyncFilter:
 
     event_fields: tuple[Path, ...] | None = None
     event_format: str = "client"
-    presence: EventFilter = EventFilter()
-    account_data: EventFilter = EventFilter()
-    room: RoomFilter = field(default_factory=RoomFilter)
+    presence: EventFilter = EVERY_EVENT
+    account_data: EventFilter = EVERY_EVENT
+    room: RoomFilter = EVERY_ROOM
 
 
 def _in_room(room_id: str, rooms: frozenset[str] | None, not_rooms: frozenset[str] | None) -> bool:
@@ -164,6 +170,8 @@ def parse_sync_filter(raw: object) -> SyncFilter:
 
 def _room_filter(raw: object) -> RoomFilter:
     room = _object(raw, "room")
+    if not room:
+        return EVERY_ROOM
     return RoomFilter(
         rooms=_ids(room, "rooms", "room.", "!"),
         not_rooms=_ids(room, "not_rooms", "room.", "!"),
@@ -178,21 +186,11 @@ def _room_filter(raw: object) -> RoomFilter:
 def parse_event_filter(raw: object, where: str = "") -> EventFilter:
     """An EventFilter or RoomEventFilter; None is the empty one. `where` is how errors call it."""
     values = _object(raw, where or "filter")
+    if not values:
+        return EVERY_EVENT
     prefix = f"{where}." if where else ""
-    return EventFilter(
-        limit=_limit(values, prefix),
-        types=_names(values, "types", prefix),
-        # Nothing is kept back by an empty list: say so, that `is_everything` sees it.
-        not_types=_names(values, "not_types", prefix, empty_is_none=True),
-        senders=_ids(values, "senders", prefix, "@"),
-        not_senders=_ids(values, "not_senders", prefix, "@") or None,
-        rooms=_ids(values, "rooms", prefix, "!"),
-        not_rooms=_ids(values, "not_rooms", prefix, "!") or None,
-        contains_url=_flag(values, "contains_url", prefix),
-        lazy_load_members=_flag(values, "lazy_load_members", prefix) or False,
-        include_redundant_members=_flag(values, "include_redundant_members", prefix) or False,
-        unread_thread_notifications=_flag(values, "unread_thread_notifications", prefix) or False,
-    )
+    # Most filters say little: only what is there is read.
+    return EventFilter(**{key: _READERS[key](values, key, prefix) for key in values if key in _READERS})
 
 
 def _object(raw: object, where: str) -> Mapping[str, Any]:
@@ -203,14 +201,14 @@ def _object(raw: object, where: str) -> Mapping[str, Any]:
     return raw
 
 
-def _limit(values: Mapping[str, Any], prefix: str) -> int:
-    limit = values.get("limit")
+def _limit(values: Mapping[str, Any], key: str, prefix: str) -> int:
+    limit = values.get(key)
     if limit is None:
         return DEFAULT_LIMIT
     if isinstance(limit, bool) or not isinstance(limit, int):
-        raise BadRequest(f"{prefix}limit must be an integer", "M_BAD_JSON")
+        raise BadRequest(f"{prefix}{key} must be an integer", "M_BAD_JSON")
     if limit < 1:
-        raise BadRequest(f"{prefix}limit must be greater than 0")
+        raise BadRequest(f"{prefix}{key} must be greater than 0")
     return min(limit, MAX_LIMIT)
 
 
@@ -251,6 +249,26 @@ def _names(values: Mapping[str, Any], key: str, prefix: str, empty_is_none: bool
         frozenset(entry for entry in entries if "*" not in entry),
         frozenset(tuple(entry.split("*")) for entry in entries if "*" in entry),
     )
+
+
+def _is_set(values: Mapping[str, Any], key: str, prefix: str) -> bool:
+    return _flag(values, key, prefix) or False
+
+
+# Nothing is kept back by an empty list of what is not wanted: None says so, that `is_everything` sees it.
+_READERS: Mapping[str, Callable[[Mapping[str, Any], str, str], Any]] = {
+    "limit": _limit,
+    "types": _names,
+    "not_types": lambda values, key, prefix: _names(values, key, prefix, empty_is_none=True),
+    "senders": lambda values, key, prefix: _ids(values, key, prefix, "@"),
+    "not_senders": lambda values, key, prefix: _ids(values, key, prefix, "@") or None,
+    "rooms": lambda values, key, prefix: _ids(values, key, prefix, "!"),
+    "not_rooms": lambda values, key, prefix: _ids(values, key, prefix, "!") or None,
+    "contains_url": _flag,
+    "lazy_load_members": _is_set,
+    "include_redundant_members": _is_set,
+    "unread_thread_notifications": _is_set,
+}
 
 
 def select_fields(event: Mapping[str, Any], paths: Iterable[Path] | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from itertools import islice
 from homeserver.http.addresses import counted_address, is_in
 from homeserver.http.connection import Connection
 from homeserver.http.limits import ServerLimits
+from homeserver.http.upgrade import Occupant
 from homeserver.telemetry.metrics import HTTP_CONNECTIONS, HTTP_CONNECTIONS_ANONYMOUS, HTTP_CONNECTIONS_REFUSED
 
 log = logging.getLogger(__name__)
@@ -54,11 +55,11 @@ class Admission:
         self.anonymous = True
         self.closing = False
         self.opening: asyncio.Task[None] | None = None
-        self.connection: Connection | None = None
+        self.connection: Occupant | None = None
         self.transport: asyncio.Transport | None = None
 
-    def opened(self, connection: Connection, transport: asyncio.Transport) -> None:
-        self.connection = connection
+    def opened(self, occupant: Occupant, transport: asyncio.Transport) -> None:
+        self.connection = occupant
         self.transport = transport
 
     def authenticated(self) -> None:

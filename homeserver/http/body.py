@@ -85,6 +85,26 @@ def expects_continue(headers: Mapping[str, str]) -> bool:
     return headers.get("Expect", "").lower() == "100-continue"
 
 
+class ReadableBody(Protocol):
+    """What a request needs of its body."""
+
+    async def read(self, limit: int) -> bytes: ...
+
+
+class WholeBody:
+    """A body that has arrived by other ways than HTTP."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self, limit: int) -> bytes:
+        """All of it. Raises TooLarge above `limit` bytes."""
+        refuse_size(len(self._body), limit)
+        return self._body
+
+
 class Body:
     """The body of one request, read at most once."""
 

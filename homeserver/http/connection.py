@@ -6,14 +6,16 @@ of text for what the parser refuses. The answer is written here too, as bytes in
 aiohttp's Response.
 
 This is the one module that touches the inside of aiohttp's RequestHandler (its slots `_messages`, `_request_count`,
-`_drain_waiter`; its hooks `handle_error` and `data_received`). When aiohttp changes, look here.
+`_drain_waiter` and those of `hand_over`; its hooks `handle_error` and `data_received`). When aiohttp changes, look
+here.
 
 Not here: what is answered (`server`), and how many connections there may be (`acceptor`).
 """
 
 import asyncio
 import logging
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -24,6 +26,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from homeserver.http.answers import Answer, json_answer
 from homeserver.http.limits import ServerLimits
+from homeserver.http.upgrade import Line, Slot
 from homeserver.http.wire import CONTINUE, Heads
 from homeserver.telemetry.metrics import HTTP_CONNECTIONS_REFUSED, UNFORESEEN_ERRORS
 
@@ -36,18 +39,6 @@ _ONE_WRITE = 16 * 1024
 
 _refused_head = HTTP_CONNECTIONS_REFUSED.labels("head")
 _refused_stalled = HTTP_CONNECTIONS_REFUSED.labels("stalled")
-
-
-class Slot(Protocol):
-    """The connection's place among all connections. `proxied`: a reverse proxy of ours stands between."""
-
-    @property
-    def remote(self) -> str: ...
-    @property
-    def proxied(self) -> bool: ...
-    def opened(self, connection: "Connection", transport: asyncio.Transport) -> None: ...
-    def authenticated(self) -> None: ...
-    def released(self) -> None: ...
 
 
 class Written:
@@ -235,6 +226,30 @@ class Connection(web.RequestHandler):
                 _refused_stalled.inc()
                 transport.abort()
                 raise ConnectionAbortedError("The client does not take its answer") from None
+
+    def hand_over(self, line: Line, ended: Callable[[Line], None]) -> None:
+        """Leave the transport to `line`, with what has arrived after the head. HTTP is over on this connection.
+
+        aiohttp lets go of everything as if the client had left, but for the request under way, which ends by itself.
+        Raises ConnectionError if the client is gone.
+        """
+        transport, manager = self.transport, self._manager
+        if transport is None or transport.is_closing() or manager is None:
+            raise ConnectionResetError("The client is gone")
+        self._stop_head_timer()
+        self.keep_alive(False)
+        manager.connection_lost(self, None)
+        tail, self._message_tail = self._message_tail, b""
+        self._force_close = True
+        self._manager = self._parser = self.transport = None
+        self._request_handler = self._request_factory = None
+        line.take(transport, self.slot, ended)
+        if self.writing_paused:
+            line.pause_writing()
+        if tail:
+            line.data_received(tail)
+        if self._buffer_paused:
+            transport.resume_reading()
 
     async def discard(self, payload: StreamReader) -> None:
         """Take leave of a body that nobody wants: read and throw away `linger_bytes` of it, then read no more.

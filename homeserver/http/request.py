@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from homeserver.domain.canonical import parse_json
 from homeserver.domain.errors import BadRequest
-from homeserver.http.body import Body, refuse_content_type
+from homeserver.http.body import ReadableBody, refuse_content_type
 
 DEFAULT_BODY_LIMIT = 1024 * 1024
 
@@ -81,11 +81,13 @@ class Request:
         method: str,
         target: str,
         headers: Mapping[str, str],
-        body: Body,
+        body: ReadableBody,
         connection: Authenticated,
         remote: str,
         request_id: str,
+        query: dict[str, list[str]] | None = None,
     ) -> None:
+        """`query`: if it did not come with the target."""
         self.method = method
         """As sent; HEAD is routed like GET."""
         self.target = target
@@ -105,7 +107,7 @@ class Request:
         self._body = body
         self._connection = connection
         self._context: Any = None
-        self._query: dict[str, list[str]] | None = None
+        self._query = query
 
     @property
     def context(self) -> Any:

@@ -18,8 +18,9 @@ from homeserver.domain.errors import NotFound
 from homeserver.http.answers import Answer
 from homeserver.http.errors import MethodNotAllowed
 from homeserver.http.request import DEFAULT_BODY_LIMIT, Request, decode
+from homeserver.http.upgrade import Upgrade
 
-Endpoint = Callable[[Request], Awaitable[Answer | Mapping[str, Any]]]
+Endpoint = Callable[[Request], Awaitable[Answer | Mapping[str, Any] | Upgrade]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,13 +1,13 @@
 """The HTTP server: from a parsed head to a written answer, and the end of both.
 
 One server has one table of routes and any number of listening sockets, plain or TLS. Every request gets an id, runs its
-endpoint, is answered whatever happens, is counted, and is told to the log. The edge where nothing unforeseen gets past
-is `_respond`.
+endpoint, is answered whatever happens (`edge`), is counted, and is told to the log.
 
 Draining: no newcomers, idle connections are closed, `stopping` is set so that long-polls answer empty, requests in
-flight finish and close their connections; what is left after the bound is cut.
+flight finish and close their connections, connections that left HTTP say goodbye; what is left after the bound is cut.
 
-Not here: parsing (`request`, `body`), the wire (`connection`, `wire`), who may connect (`acceptor`).
+Not here: parsing (`request`, `body`), the wire (`connection`, `wire`), who may connect (`acceptor`), what follows HTTP
+on a connection that left it (`upgrade`).
 """
 
 import asyncio
@@ -20,29 +20,27 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.http_writer import HttpVersion11
 
-from homeserver.domain.errors import RemoteError, RequestError
 from homeserver.http.acceptor import Acceptor
 from homeserver.http.addresses import forwarded_for
-from homeserver.http.answers import Answer, json_answer
+from homeserver.http.answers import json_answer
 from homeserver.http.body import Body, expects_continue
 from homeserver.http.connection import ENDS, GOES_ON, Connection, Exchange, Written
-from homeserver.http.errors import internal_error, remote_error, request_error
+from homeserver.http.edge import Edge, log_access
 from homeserver.http.limits import ServerLimits
 from homeserver.http.request import Request
-from homeserver.http.routing import Route, Router
+from homeserver.http.routing import Route
+from homeserver.http.upgrade import Line, Occupant, Upgrade
 from homeserver.http.wire import Heads, has_body
 from homeserver.ports import Clock
 from homeserver.telemetry import logs
-from homeserver.telemetry.metrics import HTTP_REQUESTS_IN_FLIGHT, UNFORESEEN_ERRORS, RouteMetrics
+from homeserver.telemetry.metrics import HTTP_REQUESTS_IN_FLIGHT
 
 log = logging.getLogger(__name__)
-_access_log = logging.getLogger("homeserver.http.access")
 
-_PREFLIGHT = Answer(204, b"")
+_NOT_AN_UPGRADE = json_answer({"errcode": "M_UNKNOWN", "error": "This request does not leave HTTP"}, 400)
+_SWITCHED = 101
 
 _CUT_SECONDS = 5.0
-
-_UNFORESEEN = "Unforeseen error in %s %s"
 
 
 class HttpServer:
@@ -52,17 +50,15 @@ class HttpServer:
         self, routes: Iterable[Route], *, clock: Clock, stopping: asyncio.Event, limits: ServerLimits | None = None
     ) -> None:
         """Raises ValueError if two routes are the same."""
-        self._router = Router(routes)
+        self._edge = Edge(routes)
         self._limits = limits if limits is not None else ServerLimits()
         self._stopping = stopping
         self._heads = Heads(clock)
         # Unique over restarts, short enough to read out.
         self._id_prefix = f"{clock.now_ms() // 1000 & 0xFFFFFF:06x}-"
         self._numbers = itertools.count(1)
-        self._route_metrics = {route: RouteMetrics(route.label) for route in self._router.routes}
-        self._preflights = RouteMetrics("OPTIONS")
-        self._unrouted = RouteMetrics("unknown")
-        self._in_flight: set[Connection] = set()
+        self._in_flight: set[Occupant] = set()
+        self._lines: set[Line] = set()
         self._quiet = asyncio.Event()
         self._draining = False
         self._acceptor: Acceptor | None = None
@@ -118,7 +114,7 @@ class HttpServer:
             log.error("%d requests do not let themselves be cancelled", len(self._in_flight))
 
     async def _quiet_within(self, seconds: float) -> bool:
-        if not self._in_flight:
+        if self._is_quiet():
             return True
         self._quiet.clear()
         try:
@@ -127,6 +123,9 @@ class HttpServer:
         except TimeoutError:
             return False
         return True
+
+    def _is_quiet(self) -> bool:
+        return not self._in_flight and not self._lines
 
     # one request
 
@@ -143,14 +142,19 @@ class HttpServer:
         HTTP_REQUESTS_IN_FLIGHT.inc()
         try:
             request = self._request(exchange)
-            answer, metrics = await self._respond(request)
+            answer, metrics = await self._edge.answer(request)
+            if isinstance(answer, Upgrade):
+                if exchange.message.upgrade and not self._draining:
+                    metrics.observe(_SWITCHED, asyncio.get_running_loop().time() - started)
+                    self._hand_over(connection, answer.line)
+                    return ENDS
+                answer = _NOT_AN_UPGRADE
             close = self._must_close(exchange)
             body = answer.body if has_body(answer.status) and request.method != "HEAD" else b""
             await connection.send(self._heads.head(answer, close=close), body)
             seconds = asyncio.get_running_loop().time() - started
             metrics.observe(answer.status, seconds)
-            if _access_log.isEnabledFor(logging.INFO):
-                _log_access(request, answer, seconds)
+            log_access(request, answer, seconds)
             if not exchange.payload.is_eof() and not expects_continue(request.headers):
                 await connection.discard(exchange.payload)
             return ENDS if close else GOES_ON
@@ -160,8 +164,21 @@ class HttpServer:
         finally:
             HTTP_REQUESTS_IN_FLIGHT.dec()
             self._in_flight.discard(connection)
-            if not self._in_flight:
+            if self._is_quiet():
                 self._quiet.set()
+
+    def _hand_over(self, connection: Connection, line: Line) -> None:
+        self._lines.add(line)
+        try:
+            connection.hand_over(line, self._line_ended)
+        except BaseException:
+            self._lines.discard(line)
+            raise
+
+    def _line_ended(self, line: Line) -> None:
+        self._lines.discard(line)
+        if self._is_quiet():
+            self._quiet.set()
 
     def _request(self, exchange: Exchange) -> Request:
         message, connection = exchange.message, exchange.connection
@@ -186,48 +203,8 @@ class HttpServer:
         length = message.headers.get("Content-Length")
         return length is None or int(length) > self._limits.linger_bytes or expects_continue(message.headers)
 
-    async def _respond(self, request: Request) -> tuple[Answer, RouteMetrics]:
-        """The answer to a request, whatever happens: the edge of the server."""
-        if request.method == "OPTIONS":
-            return _PREFLIGHT, self._preflights
-        metrics = self._unrouted
-        try:
-            try:
-                route, request.parameters = self._router.find(request.method, request.path)
-                metrics = self._route_metrics[route]
-                request.body_limit = route.body_limit
-                result = await route.endpoint(request)
-                return result if isinstance(result, Answer) else json_answer(result), metrics
-            except RequestError as error:
-                return request_error(error), metrics
-            except RemoteError as error:
-                log.info("Another server failed: %s", error)
-                return remote_error(), metrics
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Nobody cancelled this request: it waited for something else that was.
-            log.error(_UNFORESEEN, request.method, request.path, exc_info=error)
-        except Exception:
-            log.exception(_UNFORESEEN, request.method, request.path)
-        UNFORESEEN_ERRORS.labels("http").inc()
-        return internal_error(), metrics
-
 
 def _origin_form(target: str) -> str:
     """Path and query of `http://host/path?query`, which "a server MUST accept" (RFC 9112 section 3.2.2)."""
     _, scheme, rest = target.partition("://")
     return "/" + rest.partition("/")[2] if scheme else target
-
-
-def _log_access(request: Request, answer: Answer, seconds: float) -> None:
-    fields = {
-        "method": request.method,
-        "target": request.target,
-        "status": answer.status,
-        "ms": round(seconds * 1000, 1),
-        "bytes": len(answer.body),
-        "remote": request.remote,
-    }
-    _access_log.info("request", extra={"fields": fields})

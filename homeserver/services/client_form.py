@@ -20,8 +20,8 @@ def quote(text: str) -> str:
 
 
 class ClientForm:
-    """Events for one viewer at one time. By event id: `_redactions` are those that took content away, `_bundles` is what
-    goes with events in `m.relations`."""
+    """Events for one viewer at one time. By event id: `_redactions` are those that took content away, `_bundles` is
+    what goes with events in `m.relations`."""
 
     def __init__(
         self, user_id: str, device_id: str | None, now_ms: int, bundles: Mapping[str, Bundle] | None = None
@@ -62,7 +62,6 @@ class ClientForm:
             unsigned.append(f'"m.relations":{{{self._relations(bundle, room_id)}}}')
         client = row.client if row.type != "m.room.redaction" else with_redacts(row.client)
         return join_event(client, row.event_id, ",".join(unsigned), room_id)
-
 
     def _relations(self, bundle: Bundle, room_id: str | None) -> str:
         parts: list[str] = []

@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass
 
-from homeserver.storage.transaction import Transaction
+from homeserver.storage.transaction import Statement, Transaction
 
 # The greatest number of members that a column holds: a place before all rooms.
 MOST_JOINED = 2**31 - 1
+AFTER = Statement(
+    "list_published_after",
+    "int, bigint, int",
+    "SELECT joined, number FROM rooms WHERE published AND joined > 0 AND (joined < $1 OR (joined = $1 AND number > $2))"
+    " ORDER BY joined DESC, number LIMIT $3",
+)
+BEFORE = Statement(
+    "list_published_before",
+    "int, bigint, int",
+    "SELECT joined, number FROM rooms WHERE published AND joined > 0 AND (joined > $1 OR (joined = $1 AND number < $2))"
+    " ORDER BY joined, number DESC LIMIT $3",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +100,6 @@ class Directory:
 
     def list_published(self, place: DirectoryPlace, limit: int, *, backwards: bool = False) -> list[DirectoryPlace]:
         """The published rooms that come after a place, or (`backwards`) before it, nearest first."""
-        if backwards:
-            condition, order = "joined > %s OR (joined = %s AND number < %s)", "joined, number DESC"
-        else:
-            condition, order = "joined < %s OR (joined = %s AND number > %s)", "joined DESC, number"
-        rows = self._transaction.text(
-            f"SELECT joined, number FROM rooms WHERE published AND joined > 0 AND ({condition})"
-            f" ORDER BY {order} LIMIT %s",
-            place.joined,
-            place.joined,
-            place.number,
-            limit,
-        )
+        order = BEFORE if backwards else AFTER
+        rows = self._transaction.fetch(order, place.joined, place.number, limit)
         return [DirectoryPlace(*row) for row in rows]

@@ -27,13 +27,13 @@ STATE = Statement(
     "SELECT c.room, c.key, c.event FROM unnest($1, $2) AS w(room, generation) CROSS JOIN unnest($3) AS k(key)"
     " JOIN current_state c ON c.room = w.room AND c.generation = w.generation AND c.key = k.key",
 )
-# The type stands in the text: there is an index of the state keys of this type alone.
+# Reads the whole state of each room: as much as the room is large, whatever else there is.
 CHILDREN = Statement(
     "list_space_children",
     "bigint[], int[], int",
     "SELECT w.room, c.event FROM unnest($1, $2) AS w(room, generation) CROSS JOIN LATERAL ("
-    "SELECT c.event FROM state_keys k JOIN current_state c ON c.key = k.number AND c.room = w.room"
-    " AND c.generation = w.generation WHERE k.type = 'm.space.child' ORDER BY c.event LIMIT $3) c",
+    "SELECT c.event FROM current_state c JOIN state_keys k ON k.number = c.key WHERE c.room = w.room"
+    " AND c.generation = w.generation AND k.type = 'm.space.child' ORDER BY c.event LIMIT $3) c",
 )
 
 

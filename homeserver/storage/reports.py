@@ -45,11 +45,12 @@ class Reports:
             kept,
         )
 
-    def list_newest(self, limit: int) -> list[Report]:
-        """Of all users, the newest first."""
+    def list_newest(self, limit: int, before: tuple[int, int] = (2**62, 0)) -> list[tuple[int, Report]]:
+        """(number, report) of all users, the newest first; `before` is (ts, number) of the last one of a page."""
         rows = self._transaction.text(
-            "SELECT reporter, room_id, event_id, user_id, reason, ts FROM reports ORDER BY ts DESC, number DESC"
-            " LIMIT %s",
+            "SELECT number, reporter, room_id, event_id, user_id, reason, ts FROM reports WHERE (ts, number) < (%s, %s)"
+            " ORDER BY ts DESC, number DESC LIMIT %s",
+            *before,
             limit,
         )
-        return [Report(*row) for row in rows]
+        return [(number, Report(*rest)) for number, *rest in rows]

@@ -160,6 +160,10 @@ class Rooms:
     def set_classes(self, number: int, classes: list[str], ordinals: list[int]) -> None:
         self._transaction.defer(SET_CLASSES, number, classes, ordinals)
 
+    def set_version(self, number: int, version: str) -> None:
+        """Of a room without a state."""
+        self._transaction.defer_text("UPDATE rooms SET version = %s WHERE number = %s", version, number)
+
     def set_published(self, number: int, published: bool) -> None:
         self._transaction.defer_text("UPDATE rooms SET published = %s WHERE number = %s", published, number)
 

@@ -39,22 +39,25 @@ UPDATE = (
 )
 REMOVE = Statement("remove_from_search", "bigint[]", "DELETE FROM search WHERE event = ANY($1)")
 EDITED = Statement("list_found_by_edits", "bigint[]", "SELECT event FROM search WHERE edit = ANY($1)")
+# Without figures about the table the planner may read all of it, for want of an idea how rare a number is.
+BY_INDEX = "SET LOCAL enable_seqscan = off"
 SIZE = "SELECT pg_stat_get_live_tuples('search'::regclass), pg_total_relation_size('search')"
 
 # $1, $2: below this place; $3: keys; $4: rooms, sorted; $5: the anchor up to which each may be seen; $6: words that are
-# ranked, or NULL; $7: how many rows; $8: numbers, all of them; $9: words, as a query; $10: numbers, one of them.
-_TYPES = "bigint, int, int[], bigint[], bigint[], text, int, int[], text, int[]"
+# ranked, or NULL; $7: words that begin with them; $8: how many rows; $9: numbers, all of them; $10: words, as a query;
+# $11: numbers, one of them.
+_TYPES = "bigint, int, int[], bigint[], bigint[], text, text, int, int[], text, int[]"
 _WINDOW = (
     "SELECT event, room, anchor, rank, edit, least(anchor, edit_anchor), CASE WHEN mine THEN"
-    f" coalesce((ts_rank(words, $6::tsquery, 1) * {UNIT})::int, 0) END, mine, total"
+    f" coalesce(((ts_rank(words, $6::tsquery, 1) + ts_rank(words, $7::tsquery, 1)) * {UNIT})::int, 0) END, mine, total"
     # Read once, and counted: how many there are elsewhere says how wide the next window may be.
     " FROM (SELECT *, count(*) OVER () AS total,"
     " coalesce(($4)[at] = room AND greatest(anchor, edit_anchor) <= ($5)[at], false) AS mine"
     " FROM (SELECT event, room, anchor, rank, edit, edit_anchor, words, width_bucket(room, $4) AS at FROM search"
     f" WHERE %s AND (anchor, rank) < ($1, $2) AND key = ANY($3) LIMIT {MOST_READ + 1}) m) n"
-    " ORDER BY mine DESC, anchor DESC, rank DESC LIMIT $7"
+    " ORDER BY mine DESC, anchor DESC, rank DESC LIMIT $8"
 )
-_NUMBERS, _WORDS, _ONE_OF = "grams @> $8", "words @@ $9::tsquery", "grams && $10"
+_NUMBERS, _WORDS, _ONE_OF = "grams @> $9", "words @@ $10::tsquery", "grams && $11"
 BY_NUMBERS = Statement("search_by_numbers", _TYPES, _WINDOW % _NUMBERS)
 BY_NUMBERS_IN_ROOMS = Statement("search_by_numbers_in_rooms", _TYPES, _WINDOW % f"{_NUMBERS} AND {_ONE_OF}")
 BY_WORDS = Statement("search_by_words", _TYPES, _WINDOW % _WORDS)
@@ -168,11 +171,11 @@ class Search:
         rooms = sorted(wanted.rooms)
         few = len(rooms) <= FEW_ROOMS
         statement = STATEMENTS[bool(numbers), bool(wanted.words), few]
-        # Without figures about the table the planner may read all of it, for want of an idea how rare a number is.
-        self._transaction.defer_text("SET LOCAL enable_seqscan = off")
+        self._transaction.defer_text(BY_INDEX)
         found = self._transaction.fetch(
             statement, below.anchor, below.rank, list(wanted.keys), rooms, [wanted.rooms[room] for room in rooms],
-            " | ".join(f"'{word}':* | '{word}'" for word in wanted.named) or None, most, numbers,
+            " | ".join(f"'{word}'" for word in wanted.named) or None,
+            " | ".join(f"'{word}':*" for word in wanted.named) or None, most, numbers,
             " & ".join(f"'{word}'" for word in wanted.words) or None,
             [_mark("room", room) for room in rooms] if few else [],
         )  # fmt: skip

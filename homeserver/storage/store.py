@@ -22,6 +22,7 @@ from homeserver.storage.graph import Graph
 from homeserver.storage.history import History
 from homeserver.storage.interactive_sessions import InteractiveSessions
 from homeserver.storage.memberships import Memberships
+from homeserver.storage.outgoing import Outgoing
 from homeserver.storage.previews import Previews
 from homeserver.storage.profiles import Profiles
 from homeserver.storage.receipts import Receipts
@@ -32,9 +33,10 @@ from homeserver.storage.relations import Relations
 from homeserver.storage.relays import Relays
 from homeserver.storage.reports import Reports
 from homeserver.storage.residents import Residents
+from homeserver.storage.room_servers import RoomServers
 from homeserver.storage.rooms import Rooms
-from homeserver.storage.server_acls import ServerAcls
 from homeserver.storage.search import Search
+from homeserver.storage.server_acls import ServerAcls
 from homeserver.storage.server_keys import ServerKeyring
 from homeserver.storage.sessions import Sessions
 from homeserver.storage.silences import Silences
@@ -43,6 +45,7 @@ from homeserver.storage.state import GroupCache, KeyCache, State
 from homeserver.storage.state import weigh as weigh_layer
 from homeserver.storage.threads import Threads
 from homeserver.storage.transaction import Transaction
+from homeserver.storage.unsent import Unsent
 from homeserver.storage.users import Users
 from homeserver.storage.write_log import WriteLog
 from homeserver.streams.positions import Positions
@@ -185,6 +188,10 @@ class Store:
         return InteractiveSessions(self.transaction)
 
     @lazily
+    def outgoing(self) -> Outgoing:
+        return Outgoing(self.transaction)
+
+    @lazily
     def previews(self) -> Previews:
         return Previews(self.transaction)
 
@@ -225,6 +232,10 @@ class Store:
         return Residents(self.transaction)
 
     @lazily
+    def room_servers(self) -> RoomServers:
+        return RoomServers(self.transaction)
+
+    @lazily
     def search(self) -> Search:
         return Search(self.transaction)
 
@@ -243,6 +254,10 @@ class Store:
     @lazily
     def staged(self) -> Staged:
         return Staged(self.transaction)
+
+    @lazily
+    def unsent(self) -> Unsent:
+        return Unsent(self.transaction)
 
     @lazily
     def users(self) -> Users:

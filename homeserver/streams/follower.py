@@ -30,7 +30,8 @@ class Source(Protocol[T_co]):
     """Where a follower reads, and where its cursor is kept."""
 
     async def list_batch(self, after: int, upto: int, limit: int) -> Sequence[tuple[int, T_co]]:
-        """(position, item) with after < position <= upto in order, the first `limit` of them; positions are unique."""
+        """(position, item) with after < position <= upto in order, the first `limit` of them, and what shares the
+        position of the last one."""
 
     async def find_cursor(self, name: str) -> int | None:
         """Up to where the follower has acted; None if it never ran."""
@@ -50,6 +51,8 @@ class Follower(Generic[T]):
     """Not thread-safe: lives on the loop.
 
     `begin`: where a follower starts that never ran: 0 for everything there is, None for what comes from now on.
+    `gather`: so many seconds it waits for more to come before it acts, if that may take so long.
+    `concerns`: whether an event is one that `source` lists; others do not wake it.
     """
 
     def __init__(
@@ -60,14 +63,18 @@ class Follower(Generic[T]):
         act: Callable[[Sequence[T]], Awaitable[None]],
         *,
         begin: int | None = None,
+        gather: float = 0.0,
         first_pause: float = FIRST_PAUSE,
+        concerns: Callable[[EventItem], bool] | None = None,
     ) -> None:
         self._name = name
         self._source = source
         self._watermark = watermark
         self._act = act
         self._begin = begin
+        self._gather = gather
         self._first_pause = first_pause
+        self._concerns = concerns
         self._cursor: int | None = None
         self._saved = 0
         self._stopping = False
@@ -92,6 +99,8 @@ class Follower(Generic[T]):
             pause = self._first_pause
             if not more:
                 await self._news.wait(LONGEST_PAUSE)
+                if self._gather:
+                    await self._end.wait(self._gather)
 
     def stop(self) -> None:
         """`run` returns after the batch that it is at."""
@@ -113,7 +122,7 @@ class Follower(Generic[T]):
         batch = await self._source.list_batch(cursor, upto, BATCH)
         if batch:
             await self._act([item for _, item in batch])
-        is_full = len(batch) == BATCH
+        is_full = len(batch) >= BATCH
         cursor = batch[-1][0] if is_full else upto
         if batch or cursor - self._saved >= SAVE_EVERY:
             await self._source.save_cursor(self._name, cursor)
@@ -130,5 +139,6 @@ class Follower(Generic[T]):
         return cursor
 
     def _heard(self, publication: Publication) -> None:
-        if isinstance(publication.item, EventItem):
+        item = publication.item
+        if isinstance(item, EventItem) and (self._concerns is None or self._concerns(item)):
             self._news.wake()

@@ -110,9 +110,10 @@ class AccountDataItem:
 
 @dataclass(frozen=True, slots=True)
 class SessionEnded:
-    """These access tokens (by hash) are no longer good."""
+    """These access tokens (by hash) are no longer good. `replaced`: their device goes on with another one."""
 
     token_hashes: tuple[bytes, ...]
+    replaced: bool = False
 
 
 Item = EventItem | StateItem | TypingItem | ReceiptItem | AccountDataItem | SessionEnded

@@ -1,13 +1,15 @@
 """The recent publications, in memory, by key, each event once.
 
 What is older than the tail must be read from the tables: `since` says so by raising `Truncated`. Bounded by a number
-of publications and by bytes.
+of publications and by bytes. At a start it is filled with what the tables still tell of the time before.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
+from itertools import islice
 
-from homeserver.streams.publications import EventItem, Publication
+from homeserver.domain.errors import BrokenInvariant
+from homeserver.streams.publications import AccountDataItem, EventItem, Publication
 
 
 class Truncated(Exception):
@@ -19,13 +21,20 @@ def weight(publication: Publication) -> int:
     item = publication.item
     if isinstance(item, EventItem):
         return 900 + len(item.client) + len(item.unsigned)
+    if isinstance(item, AccountDataItem):
+        return 500 + len(item.content or "")
     return 500
 
 
 class Tail:
-    """Not thread-safe: lives on the loop. Starts at `floor`: everything at or below it is not here."""
+    """Not thread-safe: lives on the loop. Starts at `floor`: everything at or below it is not here.
+
+    `start`: where this process began. `lost_before`: of the time before, nothing is known of what only memory holds:
+    who types.
+    """
 
     def __init__(self, floor: int, max_bytes: int = 32 << 20, max_entries: int = 50_000) -> None:
+        self.start = self.lost_before = floor
         self._floor = floor
         self._max_bytes = max_bytes
         self._max_entries = max_entries
@@ -47,6 +56,14 @@ class Tail:
     def size(self) -> tuple[int, int]:
         """Entries and bytes."""
         return len(self._all), self._bytes
+
+    def fill(self, floor: int, publications: Iterable[Publication], lost_before: int) -> None:
+        """Everything that was published after `floor` before this process began, in order, before anything else."""
+        if self._all or self._floor != self.start:
+            raise BrokenInvariant("the tail has begun already")
+        self._floor, self.lost_before = floor, lost_before
+        for publication in publications:
+            self.append(publication)
 
     def append(self, publication: Publication) -> None:
         """Publications come in the order of their positions."""
@@ -101,6 +118,17 @@ class Tail:
             raise Truncated
         by_key = self._by_key.get(key)
         return by_key is not None and by_key[-1].position > after
+
+    def is_any_touched(self, keys: Set[str], after: int) -> bool:
+        """As `is_touched` of each of many keys, mostly without looking at them: little was published since."""
+        if after < self._floor:
+            raise Truncated
+        for publication in islice(reversed(self._all), len(keys)):
+            if publication.position <= after:
+                return False
+            if not keys.isdisjoint(publication.keys):
+                return True
+        return any(self.is_touched(key, after) for key in keys)
 
     def __iter__(self) -> Iterator[Publication]:
         return iter(self._all)

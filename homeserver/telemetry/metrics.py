@@ -188,6 +188,31 @@ SERVER_KEY_LOOKUPS = Counter(
     registry=REGISTRY,
 )
 
+# federation, as we tell others
+DESTINATIONS_BEHIND = Gauge(
+    "parley_destinations_behind",
+    "Servers that have not taken everything that they should have, and are told the rest from the tables",
+    registry=REGISTRY,
+)
+PDUS_WAITING = Gauge(
+    "parley_pdus_waiting", "Events in memory that wait until servers take them, counted per server", registry=REGISTRY
+)
+TRANSACTIONS_SENT = Counter(
+    "parley_transactions_sent",
+    "Transactions sent to other servers, by what came of them (taken, refused, broken, away)",
+    ["outcome"],
+    registry=REGISTRY,
+)
+PDUS_SENT = Counter(
+    "parley_pdus_sent",
+    "Events sent to other servers, counted per server, by what came of them (taken, error, set_aside)",
+    ["outcome"],
+    registry=REGISTRY,
+)
+EDUS_SENT = Counter(
+    "parley_edus_sent", "Receipts, typing and presence that other servers took, by type", ["type"], registry=REGISTRY
+)
+
 ProcessCollector(registry=REGISTRY)
 
 

@@ -1,5 +1,7 @@
 """A plugin of pytest: switches one defence off before anything is imported, and writes down what came of each test.
 
+Servers that a test starts as processes of their own have it off too (tests/builders/weakened.py).
+
 PARLEY_PROVE_OFF names the defence, empty: none. PARLEY_PROVE_OUTCOMES is the file for what came of it.
 """
 
@@ -19,9 +21,11 @@ outcomes: dict[str, bool] = {}
 
 def turn_off(defence: str) -> None:
     next(row.switch for row in TABLE if row.switch.defence == defence).off()
-    from tests.http import driver  # not before the switch is turned
+    from tests.builders import process  # not before the switch is turned
+    from tests.http import driver
 
     driver.PATIENCE = PATIENCE
+    process.BEFORE = ("-m", "tests.builders.weakened", defence)
 
 
 if os.environ.get("PARLEY_PROVE_OFF"):

@@ -6,7 +6,7 @@ row: tests/architecture/test_attacks_listed.py sees to it. The attacks: ../share
 
 from dataclasses import dataclass
 
-from tests.attacks_prove import weaker
+from tests.attacks_prove import weaker, weaker_reads, weaker_signatures
 from tests.attacks_prove.switches import Switch, bound, instead, limit, nothing
 
 
@@ -26,8 +26,14 @@ class Row:
 
 
 CANONICAL, FORMAT = "tests/domain/test_canonical.py::", "tests/domain/test_format.py::"
+PDUS, KEYRING = "tests/federation/test_pdus.py::", "tests/federation/test_keyring.py::"
 BODIES, CONNECTIONS = "tests/http/test_bodies.py::", "tests/http/test_connections.py::"
+SPACES = "tests/clients/test_spaces.py::"
 CLIENTS_04, CLIENTS_60 = "tests/clients/test_attack_04.py::", "tests/clients/test_attack_60.py::"
+SERVING = "tests/services/rooms/remote/test_serving.py::"
+CLIENTS_42 = "tests/clients/test_attack_42.py::"
+
+OUTBOUND, STRANGER = "tests/http/test_outbound_client.py::", "tests/federation/test_attack_29.py::"
 
 PLAIN_JSON = instead("homeserver.domain.canonical.parse_json", weaker.plain_json_loads)
 ANY_SIZE = nothing("homeserver.http.body.refuse_size")
@@ -35,7 +41,14 @@ ANY_SIZE = nothing("homeserver.http.body.refuse_size")
 ANY_CONTENT_TYPE = nothing("homeserver.http.request.refuse_content_type")
 ANY_LENGTH = nothing("homeserver.domain.format._check_lengths")
 NEVER_UNAVAILABLE = instead("homeserver.storage.database._gave_up", weaker.unchanged)
+ANYBODY_LOOKS = instead("homeserver.services.rooms.preview.may_preview", weaker.anybody_may)
+ANY_ADDRESS = nothing("homeserver.http.outbound.guard.AddressGuard.check")
 SLOW_HEADS = limit("head_seconds", 3600.0)
+ANY_REFERENCES = nothing("homeserver.domain.format._check_references")
+ANY_SIGNERS = instead("homeserver.domain.signing.required_signers", weaker_signatures.of_the_sender_alone)
+IN_EVERY_ROOM = instead("homeserver.storage.residents.Residents.is_joined", weaker_reads.anybody)
+WHOLE_EVENTS = instead("homeserver.services.rooms.remote.serving.whole_for_server", weaker_reads.every_event)
+ALL_VISIBLE = instead("homeserver.services.server_access.can_see", weaker_reads.anybody)
 
 TABLE = (
     Row(1, FORMAT + "test_attack_01_depth_overflow", nothing("homeserver.domain.format.check_fields")),
@@ -77,9 +90,24 @@ TABLE = (
         CLIENTS_04 + "test_attack_04_what_is_kept_can_be_read_again",
         instead("homeserver.services.kept_json.kept_json", weaker.canonical_text),
     ),
-    Row(5, FORMAT + "test_attack_05_too_many_references", nothing("homeserver.domain.format._check_references")),
+    Row(5, FORMAT + "test_attack_05_too_many_references", ANY_REFERENCES),
+    Row(5, PDUS + "test_attack_05_too_many_references", ANY_REFERENCES),
+    Row(5, PDUS + "test_attack_05_too_large_or_too_long", ANY_LENGTH),
     Row(5, FORMAT + "test_attack_05_long_identifiers", ANY_LENGTH),
     Row(5, FORMAT + "test_attack_05_large_events", ANY_LENGTH),
+    Row(
+        6,
+        PDUS + "test_attack_06_wrong_content_hash",
+        instead("homeserver.domain.hashing.check_content_hash", weaker_signatures.always),
+    ),
+    Row(6, PDUS + "test_attack_06_wrong_or_missing_signatures", nothing("federation.keyring._judge")),
+    Row(6, PDUS + "test_attack_06_the_server_of_the_event_id", ANY_SIGNERS),
+    Row(6, PDUS + "test_attack_06_who_vouches_for_a_restricted_join", ANY_SIGNERS),
+    Row(
+        7,
+        KEYRING + "test_attack_07_keys_that_do_not_count_at_the_event",
+        instead("homeserver.domain.server_keys.ServerKey.counts_at", weaker_signatures.always),
+    ),
     Row(
         11,
         "tests/domain/test_authorization_rules.py::test_attack_11_auth_events_of_another_room",
@@ -96,6 +124,41 @@ TABLE = (
         "tests/domain/test_resolution.py::test_attack_17_a_chain_of_100_000_links",
         instead("homeserver.domain.resolution.graph.topological_order", weaker.recursive_order),
     ),
+    Row(
+        17,
+        "tests/services/rooms/remote/test_serving_bounds.py::test_attack_17_an_auth_chain_of_100_000_links",
+        instead("homeserver.storage.graph.Graph.walk_auth_chain", weaker_reads.level_by_level),
+    ),
+    Row(
+        20,
+        "tests/domain/test_server_acl.py::test_attack_20_lists_that_are_made_to_be_slow",
+        instead("homeserver.domain.server_acl.Globs", weaker_signatures.OneByOne),
+        ("stars",),
+    ),
+    Row(
+        28,
+        KEYRING + "test_attack_28_a_notary_is_not_trusted_blindly",
+        instead("federation.key_lookups._is_signed", weaker_signatures.always),
+        ("unsigned", "wrong key", "stranger"),
+    ),
+    Row(
+        28,
+        KEYRING + "test_attack_28_a_notary_is_not_trusted_blindly",
+        instead("homeserver.domain.server_keys.verify_json", weaker_signatures.always),
+        ("changed",),
+    ),
+    Row(
+        28,
+        KEYRING + "test_attack_28_a_notary_replaces_no_known_key",
+        instead("homeserver.domain.server_keys.merge_keys", weaker_signatures.whatever_is_newer),
+    ),
+    Row(29, STRANGER + "test_attack_29_a_body_of_ten_gigabytes", bound("federation.well_known.MAX_BYTES", 2**40)),
+    Row(29, STRANGER + "test_attack_29_an_endless_redirect", bound("federation.well_known.MAX_REDIRECTS", 10**6)),
+    Row(29, STRANGER + "test_attack_29_a_redirect_into_our_network", ANY_ADDRESS),
+    Row(29, STRANGER + "test_attack_29_a_name_that_changes_its_address", ANY_ADDRESS),
+    Row(30, OUTBOUND + "test_attack_30_no_caller_reaches_an_internal_address", ANY_ADDRESS),
+    Row(30, OUTBOUND + "test_attack_30_no_other_spelling_of_loopback", ANY_ADDRESS),
+    Row(30, OUTBOUND + "test_attack_30_one_public_address_does_not_open_the_others", ANY_ADDRESS),
     Row(
         37,
         BODIES + "test_attack_37_a_gigabyte_is_refused_before_it_is_sent",
@@ -120,6 +183,46 @@ TABLE = (
         BODIES + "test_attack_38_answers_are_never_compressed",
         instead("homeserver.http.answers.json_answer", weaker.gzipped),
     ),
+    Row(40, SERVING + "test_attack_40_servers_outside_the_room_read_nothing", IN_EVERY_ROOM),
+    Row(40, "tests/federation/test_reading.py::test_attack_40_every_way_is_closed_to_strangers", IN_EVERY_ROOM),
+    Row(40, SERVING + "test_attack_40_what_was_said_before_the_join_comes_redacted", WHOLE_EVENTS),
+    Row(40, SERVING + "test_attack_40_outliers_never_leak", WHOLE_EVENTS, ("event",)),
+    Row(40, SERVING + "test_attack_40_old_state_comes_redacted_where_the_event_is_hidden", ALL_VISIBLE),
+    Row(40, SERVING + "test_attack_40_time_tells_nothing_of_what_is_hidden", ALL_VISIBLE),
+    Row(
+        40,
+        SERVING + "test_attack_40_events_of_another_room_are_not_found_through_this_one",
+        instead("homeserver.services.rooms.remote.serving_state._served_event", weaker_reads.event_of_any_room),
+        ("event_auth", "state"),
+    ),
+    Row(
+        40,
+        SERVING + "test_attack_40_events_of_another_room_are_not_found_through_this_one",
+        instead("homeserver.storage.graph.Graph.walk_backwards", weaker_reads.walk_any_room),
+        ("backfill", "missing"),
+    ),
+    Row(
+        40,
+        "tests/services/rooms/remote/test_serving_spaces.py::test_attack_40_private_rooms_of_a_space_are_not_told",
+        instead("homeserver.services.rooms.remote.serving_spaces._is_open", weaker_reads.anybody),
+    ),
+    Row(41, SPACES + "test_attack_41_a_summary_does_not_tell_whether_a_room_is_there", ANYBODY_LOOKS),
+    Row(41, SPACES + "test_attack_41_the_tree_of_a_private_space_is_closed", ANYBODY_LOOKS),
+    Row(
+        41,
+        SPACES + "test_attack_41_members_of_a_private_room_are_for_members",
+        instead("homeserver.services.access.readable_room", weaker.any_room),
+    ),
+    Row(
+        42,
+        CLIENTS_42 + "test_attack_42_redacted_content_is_nowhere",
+        nothing("homeserver.services.rooms.projections.redactions.apply"),
+    ),
+    Row(
+        42,
+        CLIENTS_42 + "test_attack_42_edits_go_with_what_they_edit",
+        instead("homeserver.services.aggregations.is_editable", weaker.edits_of_anything),
+    ),
     Row(57, CONNECTIONS + "test_attack_57_a_slow_head_is_given_up", SLOW_HEADS),
     Row(57, CONNECTIONS + "test_attack_57_a_slow_second_head_is_given_up", SLOW_HEADS),
     Row(57, CONNECTIONS + "test_attack_57_a_half_open_handshake_is_given_up", limit("handshake_seconds", 3600.0)),
@@ -129,6 +232,11 @@ TABLE = (
         57,
         CONNECTIONS + "test_attack_57_memory_is_flat_after_20_000_anonymous_connections",
         limit("max_anonymous", 100_000),
+    ),
+    Row(
+        60,
+        "tests/stories/test_kill.py::test_attack_60_a_burst_of_sends_that_dies_at_every_statement",
+        instead("homeserver.storage.rooms.Rooms.lock_for", weaker.sent_for_the_first_time),
     ),
     Row(60, CLIENTS_60 + "test_attack_60_writes_are_refused_and_reads_go_on", NEVER_UNAVAILABLE),
     Row(60, CLIENTS_60 + "test_attack_60_no_acknowledged_message_is_lost", NEVER_UNAVAILABLE),

@@ -19,6 +19,7 @@ from homeserver.services.accounts.registration import Policy, Registration
 from homeserver.services.accounts.session_cache import SessionCache
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.shared_secret import SharedSecretRegistration
+from homeserver.services.accounts.tags import RoomTags
 from tests.builders.cluster import SERVER_NAME, Cluster
 from tests.builders.database import BuiltDatabase, build_database
 from tests.builders.machine import HandClock, SeededRandomness
@@ -83,6 +84,7 @@ class People:
             profiles=self.profiles,
             data=self.data,
             filters=self.filters,
+            tags=RoomTags(self.built.database),
             shared_secret=self.shared_secret,
         )
 

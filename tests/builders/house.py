@@ -12,6 +12,7 @@ from config.data_directory import PositionFile
 from config.system import SystemClock, SystemRandomness
 from homeserver.domain.signing import generate_key
 from homeserver.storage.database import Database
+from tests.builders.abroad import consenting
 from tests.builders.cluster import SERVER_NAME, Cluster
 
 POOLS = Pools(write=3, read=2, long_read=1)
@@ -40,7 +41,9 @@ async def open_house(
         address = cluster.new_database(server_name=server_name) if url is None else url
         database, streams = open_storage(address, server_name, PositionFile(where), POOLS)
         key = generate_key(b"test" * 8, "a_test")
-        house = build_house(database, streams, server_name, key, SystemClock(), SystemRandomness())
+        house = build_house(
+            database, streams, server_name, key, SystemClock(), SystemRandomness(), go_abroad=consenting
+        )
         try:
             yield TestHouse(address, where, database, streams, house)
         finally:

@@ -30,6 +30,8 @@ from tests.builders.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 PARLEY = (sys.executable, "-m", "config.main")
+# What stands before the program: `tests/attacks_prove` switches a defence off in the server too.
+BEFORE: Sequence[str] = ()
 # Below the ports that the kernel gives to outgoing connections: what is free now is free after a restart.
 PORTS = range(10_000, 30_000)
 
@@ -81,7 +83,7 @@ class ServerProcess:
         self.log_file.touch()
         self.port = free_port()
         addresses = [f"127.0.0.1:{self.port}"] if listen is None else listen
-        self._command = [*program, "run", "--for-tests", "--data", str(self.data)]
+        self._command = [program[0], *BEFORE, *program[1:], "run", "--for-tests", "--data", str(self.data)]
         self._command += [] if server_name is None else ["--server-name", server_name]
         self._command += [part for address in addresses for part in ("--listen", address)]
         self._command += arguments

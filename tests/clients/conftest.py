@@ -1,6 +1,7 @@
 """The whole client door on a real socket, over a real house: people register, and say what they want over HTTP."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 import uvloop
 
 from clients.limits import Limits
-from clients.routes import PublicFacts, client_routes
+from clients.live.bounds import PROTOCOL, Bounds
+from clients.live.sockets import Sockets
+from clients.routes import Live, PublicFacts, client_routes
 from config.compose.accounts import build_accounts
 from config.settings import PasswordSettings, RegistrationSettings, Settings
 from config.system import SystemClock, SystemRandomness
@@ -34,9 +37,13 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callab
 class Served:
     """A server at `url`. Its clients are closed with it."""
 
-    def __init__(self, url: str, house: TestHouse, clients: AsyncExitStack) -> None:
+    def __init__(
+        self, url: str, house: TestHouse, clients: AsyncExitStack, server: HttpServer, sockets: Sockets
+    ) -> None:
         self.url = url
         self.house = house
+        self.server = server
+        self.sockets = sockets
         self._clients = clients
 
     async def stranger(self) -> MatrixClient:
@@ -57,21 +64,31 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(house: TestHouse, *, limits: bool = False) -> AsyncIterator[Served]:
-    """`limits`: the rate limits are on."""
+async def serve(
+    house: TestHouse,
+    *,
+    limits: bool = False,
+    rows: Mapping[str, Mapping[str, float] | None] | None = None,
+    bounds: Bounds = PROTOCOL,
+    origins: tuple[str, ...] = (),
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Served]:
+    """`limits`: the rate limits are on, `rows` of them different. `bounds` and `origins` are those of WebSockets."""
     clock = SystemClock()
     services = house.services
     desk = build_accounts(
         SETTINGS, "secret", house.database, house.streams.publisher, services.membership, clock, SystemRandomness()
     )
     facts = PublicFacts(SERVER_NAME)
-    routes = client_routes(facts, Limits(clock, enabled=limits), desk.accounts, services)
+    throttles = Limits(clock, rows, enabled=limits)
+    sockets = Sockets(desk.accounts.sessions, throttles, clock, SystemRandomness(), bounds)
+    routes = client_routes(facts, throttles, desk.accounts, services, Live(sockets, origins))
     server = HttpServer(routes, clock=clock, stopping=asyncio.Event())
-    await server.listen("127.0.0.1", 0)
+    await server.listen("127.0.0.1", 0, tls)
     address, port = server.addresses[0]
     try:
         async with AsyncExitStack() as clients:
-            yield Served(f"http://{address}:{port}", house, clients)
+            yield Served(f"http{'s' if tls else ''}://{address}:{port}", house, clients, server, sockets)
     finally:
         services.sync.stop()
         await server.drain(5)

@@ -25,6 +25,23 @@ from tests.conformance.schema import Check, Schemas
 FACTS = Path(__file__).parent / "facts"
 APIS = ("client-server", "server-server", "application-service")
 
+ROOM_SUMMARY: Mapping[str, Any] = {
+    "required": {
+        "room_id": {"pattern": ["^!"]},
+        "num_joined_members": "integer",
+        "world_readable": "boolean",
+        "guest_can_join": "boolean",
+    },
+    "optional": {
+        "name": "string",
+        "topic": "string",
+        "membership": "string",
+        "im.nheko.summary.room_version": "string",
+        "im.nheko.summary.version": "string",
+        "im.nheko.summary.encryption": "string",
+    },
+}
+
 # What we serve beyond the spec's data: prose-only endpoints of the spec, Synapse's registration by shared secret, and
 # the endpoints of operators. In the notation of the facts; None where no JSON is promised.
 OWN_OPERATIONS: Mapping[str, Mapping[str, Any]] = {
@@ -47,6 +64,19 @@ OWN_OPERATIONS: Mapping[str, Mapping[str, Any]] = {
             }
         },
     },
+    # MSC3266 and MSC2666, as clients ask for them.
+    "GET /_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}": {"responses": {"200": ROOM_SUMMARY}},
+    "GET /_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary": {"responses": {"200": ROOM_SUMMARY}},
+    "GET /_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms": {
+        "responses": {
+            "200": {
+                "required": {"joined": {"items": {"pattern": ["^!"]}}, "count": "integer"},
+                "optional": {"next_batch_token": "string"},
+            }
+        }
+    },
+    # Without a TURN server there is nothing to tell, and the spec's data has no word for it.
+    "GET /_matrix/client/v3/voip/turnServer": {"responses": {"200": {"maxFields": 0}}},
     "GET /_matrix/client/v3/auth/{type}/fallback/web": {"responses": {"200": None}},
     "POST /_matrix/client/v3/auth/{type}/fallback/web": {"responses": {"200": None}},
     "GET /_matrix/static/client/login/": {"responses": {"200": None}},

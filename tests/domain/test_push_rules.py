@@ -19,21 +19,17 @@ from homeserver.domain.default_push_rules import (
     set_actions,
     set_enabled,
 )
+from homeserver.domain.push_conditions import MAX_WORK, EventView, Run, fold, glob_regex
 from homeserver.domain.push_rules import (
     MAX_NAMED,
-    MAX_WORK,
     SILENT,
-    EventView,
     Outcome,
-    Run,
     compile_rules,
-    fold,
-    glob_regex,
     named_users,
     read_rules,
     rules_class,
-    special_rooms,
 )
+from homeserver.domain.room_rules import rules_by_room
 
 ALICE, BOB, CAROL, ROOM = "@alice:x", "@bob:x", "@carol:x", "!room:x"
 EMPTY: RuleSet = {"global": {}}
@@ -393,7 +389,7 @@ def test_rooms_that_a_user_singled_out_are_other_classes_only_there() -> None:
     other_way = put_rule(
         default_rules(CAROL), "override", "m", [], [{"kind": "event_match", "key": "room_id", "pattern": ROOM}]
     )
-    assert special_rooms(alice) == frozenset() and special_rooms(bob) == special_rooms(other_way) == {ROOM}
+    assert [set(rules_by_room(rules)[1]) for rules in (alice, bob, other_way)] == [set(), {ROOM}, {ROOM}]
     assert rules_class(bob, BOB) == rules_class(alice, ALICE) == rules_class(other_way, CAROL)
     assert rules_class(bob, BOB, "!other:x") == rules_class(alice, ALICE, "!other:x")
     assert rules_class(bob, BOB, ROOM) != rules_class(alice, ALICE, ROOM)
@@ -504,13 +500,15 @@ def test_a_class_judges_for_all_its_members(
 
 @given(RULES)
 @settings(max_examples=100)
-def test_outside_special_rooms_the_class_is_the_common_one(changes: list[Callable[[RuleSet, str], RuleSet]]) -> None:
+def test_in_rooms_that_no_rule_singles_out_the_class_is_the_common_one(
+    changes: list[Callable[[RuleSet, str], RuleSet]],
+) -> None:
     """Rooms that no rule singles out need no class of their own."""
     rules = default_rules(ALICE)
     for change in changes:
         rules = change(rules, ALICE)
     for room in (ROOM, "!other:x", "!third:x"):
-        if room not in special_rooms(rules):
+        if room not in rules_by_room(rules)[1]:
             assert rules_class(rules, ALICE, room) == rules_class(rules, ALICE)
 
 

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeserver.domain.relations import (
     Relation,
     is_thread_fallback,
+    may_replace,
     relation_of,
     replacement_target,
     reply_target,
@@ -91,3 +93,19 @@ def test_no_content_raises(content: dict[str, Any]) -> None:
     assert relation is None or relation.event_id.startswith("$")
     for found in (thread_root(content), replacement_target(content), reply_target(content)):
         assert found is None or found.startswith("$")
+
+
+@pytest.mark.parametrize(
+    ("type", "is_state", "content", "may"),
+    [
+        ("m.room.message", False, {"m.new_content": {}}, True),
+        ("m.room.message", False, {}, False),
+        ("m.room.message", False, {"m.new_content": "text"}, False),
+        ("m.room.message", True, {"m.new_content": {}}, False),
+        ("m.room.encrypted", False, {}, True),
+        ("m.room.encrypted", True, {}, False),
+    ],
+)
+def test_edits_hold_new_content(type: str, is_state: bool, content: dict[str, object], may: bool) -> None:
+    """Or something encrypted, of which nobody can say; and are no state."""
+    assert may_replace(type, is_state, content) is may

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeserver.domain.default_push_rules import KINDS, RuleSet, default_rules, merged_rules, put_rule
-from homeserver.domain.push_rules import EventView, compile_rules, rules_class
+from homeserver.domain.push_conditions import EventView
+from homeserver.domain.push_rules import compile_rules, rules_class
 from homeserver.domain.room_rules import rules_by_room, rules_of_another
 
 ALICE, BOB, CAROL = "@alice:a.org", "@bob:a.org", "@carol:a.org"

@@ -1,4 +1,4 @@
-"""A caller of the tests: discovery and calls over real sockets, with names, DNS, time and memory in the test's hands."""
+"""A caller of the tests: discovery and calls over real sockets; names, DNS, time and memory are in the test's hands."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

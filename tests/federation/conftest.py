@@ -1,8 +1,10 @@
 """What the tests of federation share: uvloop, as in production, and a keyring over a network that is a dictionary."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from federation.key_lookups import KeyLookups
 from federation.keyring import Keyring
 from federation.own_keys import OwnKeys
 from federation.threads import Threads
-from tests.builders.cluster import SERVER_NAME
+from tests.builders.cluster import SERVER_NAME, Cluster
+from tests.builders.house import TestHouse, open_house
 from tests.builders.identity import TS, Peer
 from tests.builders.machine import HandClock
 from tests.federation.network import KEYS, MemoryShelf, Network
@@ -45,6 +48,24 @@ class Bench:
         """These answer for their keys."""
         for peer in peers:
             self.network.answers[peer.name, KEYS] = peer.keys()
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster) -> Iterator[tuple[str, Path]]:
+    """A database and a directory for one house after the other: to make them for each test takes long."""
+    url = cluster.new_database()
+    with tempfile.TemporaryDirectory(prefix="parley-house-") as directory:
+        yield url, Path(directory)
+    cluster.drop(url)
+
+
+@pytest.fixture
+async def next_house(cluster: Cluster, place: tuple[str, Path]) -> AsyncIterator[TestHouse]:
+    """A house in which no keys of other servers are known; the rooms of earlier tests are there."""
+    async with open_house(cluster, *place) as opened:
+        for table in ("server_keys", "server_key_answers"):
+            await opened.database.write(lambda store, table=table: store.transaction.text(f"DELETE FROM {table}"))
+        yield opened
 
 
 @pytest.fixture

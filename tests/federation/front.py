@@ -28,7 +28,7 @@ from tests.builders.cluster import SERVER_NAME
 from tests.builders.house import TestHouse
 from tests.builders.identity import TS, Peer
 from tests.builders.machine import HandClock
-from tests.conformance.client import PATH_CHARACTERS, Answer, MatrixClient, query_text
+from tests.conformance.client import PATH_CHARACTERS, PATIENCE, Answer, MatrixClient, query_text
 from tests.federation.network import Network
 
 
@@ -56,9 +56,11 @@ class Front:
     async def put_large(self, path: str, body: bytes, header: str) -> tuple[int, Any]:
         """Status and JSON of a PUT whose body has megabytes."""
         headers = {"Authorization": header, "Content-Length": str(len(body))}
-        async with aiohttp.ClientSession() as session:
-            async with session.put(self.url + path, data=io.BytesIO(body), headers=headers) as response:
-                return response.status, await response.json()
+        async with (
+            aiohttp.ClientSession(timeout=PATIENCE) as session,
+            session.put(self.url + path, data=io.BytesIO(body), headers=headers) as response,
+        ):
+            return response.status, await response.json()
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ listens on 127.0.0.1, which stands for our own network: nobody may be led there.
 import asyncio
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
-from pathlib import Path
 
 import pytest
 
@@ -25,9 +24,9 @@ ENOUGH = 16 * 2**20
 INTERNET = ip_network("127.0.0.2/32")
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> CertificateAuthority:
-    return CertificateAuthority.make(tmp_path)
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

@@ -94,13 +94,17 @@ async def test_a_sign_of_life(world: World) -> None:
 
 
 async def test_a_database_that_is_away() -> None:
-    """The outage counts all the same."""
+    """A server of which nothing is known may be called, and its outage counts all the same."""
 
     class Broken(KeptInMemory):
+        async def find(self, server_name: str) -> Outage | None:
+            raise Unavailable("away")
+
         async def keep(self, server_name: str, outage: Outage | None) -> None:
             raise Unavailable("away")
 
     world = World(Broken())
+    assert await world.wait_ms() == 0
     await world.fail()
     assert await world.wait_ms() == FIRST_MS
 

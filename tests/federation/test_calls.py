@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,9 +26,9 @@ VERSION = "/_matrix/federation/v1/version"
 VERIFY_KEY = read_verify_key("ed25519:a_1", encode_base64(KEY.verify_key.encode()))
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> CertificateAuthority:
-    return CertificateAuthority.make(tmp_path)
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

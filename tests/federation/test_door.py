@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from homeserver.telemetry.metrics import FEDERATION_REFUSED
 from tests.builders import identity
 from tests.builders.cluster import SERVER_NAME
 from tests.builders.house import TestHouse
+from tests.conformance.client import MatrixClient
 from tests.federation.front import Front, serve
 from tests.federation.network import KEYS, Network
 
@@ -52,9 +55,9 @@ def echo() -> Echo:
 
 
 @pytest.fixture
-async def front(house: TestHouse, echo: Echo) -> AsyncIterator[Front]:
+async def front(next_house: TestHouse, echo: Echo) -> AsyncIterator[Front]:
     network = Network({(PEER.name, KEYS): PEER.keys()})
-    async with serve(house, network, more=echo.routes) as opened:
+    async with serve(next_house, network, more=echo.routes) as opened:
         yield opened
 
 
@@ -172,12 +175,15 @@ async def test_who_fails_too_often_has_to_wait(front: Front) -> None:
     assert (await front.ask(PEER, "GET", READ)).status == 200
 
 
-async def test_one_address_cannot_take_all_places(house: TestHouse, echo: Echo) -> None:
+async def test_one_address_cannot_take_all_places(next_house: TestHouse, echo: Echo) -> None:
     """Requests whose keys are still being looked up are bounded; the next one is told to come again."""
     network = Network({(PEER.name, KEYS): PEER.keys()}, held=asyncio.Event())
     _, _, each = authentication._UNPROVEN
-    async with serve(house, network, more=echo.routes) as front:
-        tasks = [asyncio.create_task(front.ask(PEER, "GET", READ)) for _ in range(each + 1)]
+    async with serve(next_house, network, more=echo.routes) as front, AsyncExitStack() as opened:
+        # A client has a hundred connections.
+        clients = [await opened.enter_async_context(MatrixClient(front.url)) for _ in range(each // 100 + 1)]
+        fronts = [replace(front, client=client) for client in clients]
+        tasks = [asyncio.create_task(fronts[n // 100].ask(PEER, "GET", READ)) for n in range(each + 1)]
         done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         assert [task.result().status for task in done] == [429]
         assert network.held is not None
@@ -193,10 +199,12 @@ async def test_one_address_cannot_take_all_places(house: TestHouse, echo: Echo) 
         (FederationSettings(allow_servers=("*.example",)), 200),
     ],
 )
-async def test_allow_and_deny_lists(house: TestHouse, echo: Echo, settings: FederationSettings, status: int) -> None:
+async def test_allow_and_deny_lists(
+    next_house: TestHouse, echo: Echo, settings: FederationSettings, status: int
+) -> None:
     """Whom the operator does not want is told so, and its keys are not even looked up."""
     network = Network({(PEER.name, KEYS): PEER.keys()})
-    async with serve(house, network, settings=settings, more=echo.routes) as front:
+    async with serve(next_house, network, settings=settings, more=echo.routes) as front:
         answer = await front.ask(PEER, "GET", READ)
         assert answer.status == status
         assert bool(network.asked) == (status == 200)

@@ -221,7 +221,7 @@ async def test_attack_28_a_notary_replaces_no_known_key(bench: Bench) -> None:
     assert await is_good(bench, signed(), at=TS)
 
 
-async def test_attack_28_an_answer_for_another_server_brings_nothing(bench: Bench) -> None:
+async def test_an_answer_for_another_server_brings_nothing(bench: Bench) -> None:
     """A server that answers with somebody else's keys, or with its own under another name, has none."""
     other = Peer("other.example")
     for answer in (other.keys(), {**other.keys(), "server_name": PEER.name}, [], None):

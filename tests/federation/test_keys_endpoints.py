@@ -21,9 +21,9 @@ DAY_MS = 24 * 3600 * 1000
 
 
 @pytest.fixture
-async def front(house: TestHouse) -> AsyncIterator[Front]:
+async def front(next_house: TestHouse) -> AsyncIterator[Front]:
     async with serve(
-        house, Network(), settings=FederationSettings(old_signing_keys=(OLD.old_key(TS - DAY_MS),))
+        next_house, Network(), settings=FederationSettings(old_signing_keys=(OLD.old_key(TS - DAY_MS),))
     ) as opened:
         yield opened
 

@@ -96,7 +96,10 @@ def test_no_more_records_than_anybody_tries() -> None:
     assert len(found.places) == 8
 
 
-@given(st.lists(st.builds(Service, st.integers(0, 3), st.integers(0, 5), st.just(1), st.text("ab", max_size=2))), st.data())
+RECORDS = st.builds(Service, st.integers(0, 3), st.integers(0, 5), st.just(1), st.text("ab", max_size=2))
+
+
+@given(st.lists(RECORDS), st.data())
 def test_the_order_of_records(records: list[Service], data: st.DataObject) -> None:
     """All of them, by priority."""
     ordered = in_order(records, lambda most: data.draw(st.integers(0, most)))

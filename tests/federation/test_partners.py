@@ -12,7 +12,9 @@ def test_all_by_default() -> None:
     assert not Partners(False, ["one.test"]).allows("one.test")
 
 
-@pytest.mark.parametrize("name", ["evil.test", "EVIL.test", "evil.test:8448", "a.bad.test", "a.b.bad.test:1", "1.2.3.4", "[::1]:2"])
+@pytest.mark.parametrize(
+    "name", ["evil.test", "EVIL.test", "evil.test:8448", "a.bad.test", "a.b.bad.test:1", "1.2.3.4", "[::1]:2"]
+)
 def test_denied(name: str) -> None:
     """Whatever the case, the port, the depth."""
     assert not Partners(deny=["Evil.test", "*.bad.test", "1.2.3.4", "[::1]"]).allows(name)

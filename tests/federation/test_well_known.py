@@ -1,7 +1,6 @@
 """The well-known file: what is taken from it, and for how long."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from tests.federation.calling import Caller, calling
 HOUR = 3600
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> CertificateAuthority:
-    return CertificateAuthority.make(tmp_path)
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

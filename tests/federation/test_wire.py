@@ -32,7 +32,7 @@ def test_what_we_write() -> None:
         "X-Matrix origin=one.test,destination=two.test:8448,key=ed25519:a_1,sig=c2ln/A+b=",
         'X-Matrix origin="o\\ne.test",destination="two.test\\:8448",key="ed25519:a_1",sig="c2ln/A+b="',
         'X-Matrix ,,origin="one.test",destination="two.test:8448",key="ed25519:a_1",signature="c2ln/A+b=",',
-        'X-Matrix future="a, \\"b\\" c=d",origin = one.test , destination="two.test:8448",key=ed25519:a_1,sig=c2ln/A+b=',
+        'X-Matrix next="a, \\"b\\" c=d",origin = one.test , destination="two.test:8448",key=ed25519:a_1,sig=c2ln/A+b=',
     ],
 )
 def test_what_others_write(header: str) -> None:

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from clients.limits import Limits
-from clients.routes import PublicFacts, client_routes
+from clients.routes import Live, PublicFacts, client_routes
 from config.system import SystemClock
 from homeserver.http.routing import Route
 
@@ -20,4 +20,4 @@ class Nothing:
 def declared_routes() -> tuple[Route, ...]:
     """In the order of `clients.routes`."""
     nothing: Any = Nothing()
-    return tuple(client_routes(PublicFacts("example.org"), Limits(SystemClock()), nothing, nothing))
+    return tuple(client_routes(PublicFacts("example.org"), Limits(SystemClock()), nothing, nothing, Live(nothing)))

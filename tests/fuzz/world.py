@@ -64,6 +64,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "thread_id": ("main", "$thread"),
     "actions": ("notify", "dont_notify", "coalesce"),
     "rel_type": ("m.thread", "m.replace", "m.annotation", "m.reference"),
+    "{rel_type}": ("m.thread", "m.replace", "m.annotation", "m.reference"),
     "msgtype": ("m.text", "m.image", "m.emote", "m.notice"),
 }
 NAMES_OF_USERS = {

@@ -79,6 +79,15 @@ async def test_rows_of_each_write(house: TestHouse, engine: Engine, room: str) -
     mention = await rows.written_by(lambda: send({**message, "m.mentions": {"user_ids": [MEMBERS[1]]}}, "2"))
     assert mention == {"events": 1, "rooms": 1, "count_exceptions": 1}
 
+    def related(rel_type: str) -> dict[str, object]:
+        return {**message, "m.relates_to": {"rel_type": rel_type, "event_id": sent[0], "key": "+"}}
+
+    reaction = await rows.written_by(lambda: send(related("m.annotation"), "3"))
+    assert reaction == {"events": 1, "rooms": 1, "relations": 1}
+
+    reply = await rows.written_by(lambda: send(related("m.thread"), "4"))
+    assert reply == {"events": 1, "rooms": 1, "relations": 1, "threads": 1, "thread_events": 1}
+
     name = await rows.written_by(lambda: services.send.state(CREATOR, room, "m.room.name", "", {"name": "n"}))
     state = {"current_state": 1, "state_changes": 1, "state_groups": 1}
     assert name == {"events": 1, "rooms": 1, "state_keys": 1, **state}

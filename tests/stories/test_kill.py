@@ -165,7 +165,7 @@ async def scene(place: Path) -> AsyncIterator[Scene]:
     program = (sys.executable, "-m", "tests.builders.crashing_server", str(crashes))
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(running_server(place, program=program))
-        server.foresee("PostgreSQL ended with status", "gave up on the database")
+        server.foresee("PostgreSQL ended with status", "gave up on the database", "unexpected postmaster exit")
         clients = [await stack.enter_async_context(MatrixClient(server.url)) for _ in range(5)]
         for number, client in enumerate(clients):
             await client.register(f"user{number}")
@@ -196,7 +196,7 @@ def victims_in_turn() -> Iterator[str]:
         yield from ("parley", "both", "parley", "postgres")
 
 
-async def test_a_burst_of_sends_that_dies_at_every_statement(scene: Scene) -> None:
+async def test_attack_60_a_burst_of_sends_that_dies_at_every_statement(scene: Scene) -> None:
     """Whatever dies at whichever statement of a send, nobody loses, repeats or reorders what was acknowledged."""
     last = 0
     for after, victim in zip(range(1, MOST_STATEMENTS), victims_in_turn(), strict=False):

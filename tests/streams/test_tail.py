@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeserver.streams.publications import Publication
+from homeserver.domain.errors import BrokenInvariant
+from homeserver.streams.publications import AccountDataItem, Publication
 from homeserver.streams.tail import Tail, Truncated, weight
 from tests.streams.items import event_at, typing_at
 
@@ -34,7 +35,12 @@ def test_tail_answers_as_a_list_would(
         if after < lost:
             with pytest.raises(Truncated):
                 tail.since(key, after, upto)
+            with pytest.raises(Truncated):
+                tail.is_any_touched({key}, after)
         else:
+            for keys in ({key}, set(KEYS) - {key}, set()):
+                touching = [one for one in everything if one.position > after and keys & set(one.keys)]
+                assert tail.is_any_touched(keys, after) == bool(touching)
             assert tail.since(key, after, upto) == [
                 one for one in everything if key in one.keys and after < one.position <= upto
             ]
@@ -87,3 +93,28 @@ def test_redacted_events_are_known_while_the_redaction_is_here() -> None:
     assert tail.is_redacted("$1")
     tail.append(event_at(4))
     assert not tail.is_redacted("$1")
+
+
+def test_tail_is_filled_once_before_anything_else() -> None:
+    """With what was published before the process began; of what only memory held, nothing is known."""
+    tail = Tail(100, max_entries=2)
+    assert (tail.start, tail.lost_before) == (100, 100)
+    tail.fill(50, [event_at(51), event_at(60), event_at(60, "r2"), event_at(70)], 40)
+    assert (tail.start, tail.floor, tail.lost_before, tail.size[0]) == (100, 60, 40, 2)
+    assert [one.position for one in tail.since("r1", 60, 100)] == [70]
+    with pytest.raises(BrokenInvariant):
+        tail.fill(50, [], 0)
+    late = Tail(100)
+    late.append(event_at(101))
+    with pytest.raises(BrokenInvariant):
+        late.fill(50, [], 0)
+
+
+def test_content_of_account_data_weighs() -> None:
+    """What a client keeps with us may be large."""
+    item = AccountDataItem("@a:x", None, "x", "y" * 5_000)
+    tail = Tail(0, max_bytes=10_000)
+    tail.append(Publication(1, ("ua",), item))
+    assert tail.size == (1, 5_500)
+    tail.append(Publication(2, ("ua",), item))
+    assert tail.size == (1, 5_500)

@@ -72,7 +72,7 @@ class Devices:
         """Makes it good; the device's earlier one ends. A `new_account` has none."""
         if not new_account:
             removed = store.sessions.remove_of_device(session.user_id, session.device_id)
-            self._publish(store, session.user_id, removed)
+            self._publish(store, session.user_id, removed, replaced=True)
         store.devices.add(session.user_id, session.device_id, session.display_name, session.created_ts)
         expires_ts = None if session.expires_in_ms is None else session.created_ts + session.expires_in_ms
         hashed = token_hash(session.access_token)
@@ -90,11 +90,13 @@ class Devices:
         store.devices.remove_all(user_id, keep)
         self._publish(store, user_id, removed)
 
-    def _publish(self, store: Store, user_id: str, removed: Sequence[RemovedSession]) -> None:
+    def _publish(
+        self, store: Store, user_id: str, removed: Sequence[RemovedSession], *, replaced: bool = False
+    ) -> None:
         if not removed:
             return
         hashes = tuple(session.token_hash for session in removed)
         keys = {user_key(user_id): None} | {device_key(user_id, session.device_id): None for session in removed}
         # The publication waits for its turn at the watermark; here the tokens are of no use from the commit on.
         store.after_commit.append(lambda: self._cache.drop(hashes))
-        store.publish(store.take_position(), keys, SessionEnded(hashes))
+        store.publish(store.take_position(), keys, SessionEnded(hashes, replaced))

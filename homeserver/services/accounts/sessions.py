@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#client-authentication
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from homeserver.domain.errors import Forbidden, Unauthenticated
@@ -16,6 +16,10 @@ from homeserver.services.accounts.session_cache import SessionCache
 from homeserver.services.persistence import Persistence
 from homeserver.storage.store import Store
 from homeserver.streams.publications import Publication, SessionEnded
+
+
+# Told of tokens, by their hashes, that are no longer good, and whether their device goes on with another one.
+EndListener = Callable[[Sequence[bytes], bool], None]
 
 
 class Publications(Protocol):
@@ -39,7 +43,12 @@ class Sessions:
         self._devices = devices
         self._cache = cache
         self._last_seen = last_seen
+        self._listeners: list[EndListener] = []
         publications.listen(self._heard)
+
+    def listen(self, listener: EndListener) -> None:
+        """`listener` is called with every end of sessions, wherever it came from. It must be quick."""
+        self._listeners.append(listener)
 
     async def authenticate(self, token: str, address: str, *, even_locked: bool = False) -> Requester:
         """Whose token it is. Raises Unauthenticated: M_UNKNOWN_TOKEN, M_USER_LOCKED.
@@ -110,3 +119,5 @@ class Sessions:
     def _heard(self, publication: Publication) -> None:
         if isinstance(publication.item, SessionEnded):
             self._cache.drop(publication.item.token_hashes)
+            for listener in self._listeners:
+                listener(publication.item.token_hashes, publication.item.replaced)

@@ -6,11 +6,14 @@ from homeserver.domain.errors import BadRequest
 from homeserver.ports import Clock
 from homeserver.services.access import joined_room
 from homeserver.services.persistence import Persistence
+from homeserver.storage.events import EventRow
 from homeserver.storage.receipts import ReceiptRow
 from homeserver.storage.store import Store
 from homeserver.streams.keys import room_key, user_key
 from homeserver.streams.publications import AccountDataItem, ReceiptItem
 
+# As which thread a receipt names what stands in no thread.
+MAIN = "main"
 READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", "m.fully_read"
 
 
@@ -22,7 +25,9 @@ class Receipts:
     async def set(self, user_id: str, room_id: str, types: dict[str, str], thread_id: str | None) -> None:
         """Marks as read: `types` gives an event id per receipt type (m.read, m.read.private, m.fully_read).
 
-        Raises Forbidden if the user is not in the room. A receipt never goes back to an earlier event.
+        `thread_id` is the thread that is read: "main", the id of a root, or None: all of the room. Raises Forbidden if
+        the user is not in the room; BadRequest if an event stands in another thread. A receipt never goes back to an
+        earlier event.
         """
         for type in types:
             if type not in (READ, PRIVATE, FULLY_READ):
@@ -39,6 +44,8 @@ class Receipts:
             events = store.events.list_by_ids(set(types.values()))
             for type, event_id in types.items():
                 event = events.get(event_id)
+                if event is not None and event.room == room.number and not _stands_in(event, thread_id):
+                    raise BadRequest("The event does not stand in this thread")
                 anchor = event.anchor if event is not None and event.room == room.number else None
                 if type == FULLY_READ:
                     self._set_marker(store, user_id, room.number, event_id)
@@ -75,3 +82,11 @@ class Receipts:
         content = orjson.dumps({"event_id": event_id}).decode()
         store.account_data.put(user_id, room, FULLY_READ, content, position)
         store.publish(position, [user_key(user_id)], AccountDataItem(user_id, room, FULLY_READ, content))
+
+
+def _stands_in(event: EventRow, thread_id: str | None) -> bool:
+    """Whether a receipt for the thread may point at the event. "Thread roots are considered to be in the main
+    timeline"; a receipt for a thread may point at its root too, which says that nothing else of it was read."""
+    if thread_id is None or event.event_id == thread_id:
+        return True
+    return event.thread_id is None if thread_id == MAIN else event.thread_id == thread_id

@@ -1,5 +1,8 @@
 """Who is typing: in memory only, published through the one counter.
 
+A server that stops in good order writes down since when each room is silent, so that after the restart clients are told
+of just those rooms. After a crash everybody is told of every room, once.
+
 https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 """
 
@@ -8,6 +11,8 @@ from dataclasses import dataclass, field
 
 from homeserver.services.access import joined_room
 from homeserver.services.persistence import Persistence
+from homeserver.storage.silences import EVERYWHERE
+from homeserver.storage.store import Store
 from homeserver.streams.keys import room_key
 from homeserver.streams.positions import Positions
 from homeserver.streams.publications import Publication, TypingItem
@@ -16,6 +21,8 @@ from homeserver.streams.publisher import Publisher
 MAX_SECONDS = 120.0
 MAX_PER_ROOM = 500
 MAX_ROOMS = 20_000
+# Rooms that are written down at the end.
+MAX_SILENCES = 5_000
 
 
 @dataclass(slots=True)
@@ -64,6 +71,40 @@ class Typing:
         if known is not None and after < known.position <= upto:
             return tuple(sorted(known.timers))
         return () if known is None and after < self._began else None
+
+    @property
+    def lost_before(self) -> int:
+        """Whoever synced before this position may see somebody typing in any room that `changed` does not know."""
+        return self._began
+
+    async def resume(self) -> list[Publication]:
+        """Goes on where the process before stopped; what that published of silent rooms. At a start, once."""
+
+        def work(store: Store) -> tuple[dict[int, int], dict[int, str]]:
+            silences = store.silences.take()
+            return silences, {row.number: row.room_id for row in store.rooms.list_by_numbers(list(silences))}
+
+        silences, room_ids = await self._database.write(work)
+        if EVERYWHERE in silences:
+            self._began = silences[EVERYWHERE]
+            self._rooms = {room: _Room(room_id, silences[room]) for room, room_id in room_ids.items()}
+        return [
+            Publication(room.position, (room_key(number),), TypingItem(number, room.room_id, ()))
+            for number, room in self._rooms.items()
+        ]
+
+    async def close(self) -> None:
+        """Nobody types any more; writes down for the next process who must hear of it. Raises Unavailable."""
+        self.stop()
+        for number, room in self._rooms.items():
+            if room.timers:
+                room.timers.clear()
+                self._publish(number, room)
+        newest = sorted(self._rooms, key=lambda number: -self._rooms[number].position)
+        began = max((self._rooms[number].position for number in newest[MAX_SILENCES:]), default=0)
+        silences = {number: self._rooms[number].position for number in newest[:MAX_SILENCES]}
+        silences[EVERYWHERE] = max(self._began, began)
+        await self._database.write(lambda store: store.silences.put(silences))
 
     def _make_room(self) -> None:
         """Forgets the rooms that are silent if there are many: whoever synced before is told of silence once more."""

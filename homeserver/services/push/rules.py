@@ -84,40 +84,57 @@ class PushRules:
 
     async def _change(self, user_id: str, change: Callable[[RuleSet], RuleSet]) -> None:
         def work(store: Store) -> None:
-            store.users.lock(user_id)  # two devices that change rules at once: one after the other
-            before = self._rule_book.rules_of(store, user_id)
-            after = change(before)
-            if after == before:
-                return
-            content = kept_json(after)
-            classes = _classes(store, user_id, after)
-            history = store.counts.list_classes(user_id)
-            position = store.take_position()
-            store.account_data.put(user_id, GLOBAL, PUSH_RULES, content, position)
-            self._classify(store, user_id, classes, history, position)
-            store.publish(position, [user_key(user_id)], AccountDataItem(user_id, None, PUSH_RULES, content))
+            change_rules(store, self._rule_book, user_id, change, self._max_history)
 
         await self._database.write(work)
 
-    def _classify(
-        self, store: Store, user_id: str, classes: Classes, history: list[tuple[int, int, str]], position: int
-    ) -> None:
-        """Writes which classes are others than before."""
-        standing = _standing(history)
-        wanted = {room: name for room, (name, _) in classes.items()}
-        if wanted[0] == standing[0]:
-            rooms = wanted.keys() | standing.keys()
-            wanted = {room: wanted.get(room, wanted[0]) for room in rooms}
-            wanted = {room: name for room, name in wanted.items() if name != standing.get(room, standing[0])}
-        if not wanted:
-            return
-        if len(history) > self._max_history + 2 * len(classes):
-            store.counts.forget_classes(user_id)
-            store.counts.set_classes(user_id, 0, standing)
-        store.counts.set_classes(user_id, position, wanted)
-        rule_sets = dict(classes.values())
-        for name in set(wanted.values()) - {DEFAULT_CLASS}:
-            store.counts.add_rule_set(name, canonical_json(rule_sets[name]).decode(), user_id)
+
+def change_rules(
+    store: Store,
+    rule_book: RuleBook,
+    user_id: str,
+    change: Callable[[RuleSet], RuleSet],
+    max_history: int = MAX_HISTORY,
+) -> None:
+    """Replaces the rules of a user by what `change` makes of them. Raises what it raises, and TooLarge."""
+    store.users.lock(user_id)  # two devices that change rules at once: one after the other
+    before = rule_book.rules_of(store, user_id)
+    after = change(before)
+    if after == before:
+        return
+    content = kept_json(after)
+    classes = _classes(store, user_id, after)
+    history = store.counts.list_classes(user_id)
+    position = store.take_position()
+    store.account_data.put(user_id, GLOBAL, PUSH_RULES, content, position)
+    _classify(store, user_id, classes, history, position, max_history)
+    store.publish(position, [user_key(user_id)], AccountDataItem(user_id, None, PUSH_RULES, content))
+
+
+def _classify(
+    store: Store,
+    user_id: str,
+    classes: Classes,
+    history: list[tuple[int, int, str]],
+    position: int,
+    max_history: int,
+) -> None:
+    """Writes which classes are others than before."""
+    standing = _standing(history)
+    wanted = {room: name for room, (name, _) in classes.items()}
+    if wanted[0] == standing[0]:
+        rooms = wanted.keys() | standing.keys()
+        wanted = {room: wanted.get(room, wanted[0]) for room in rooms}
+        wanted = {room: name for room, name in wanted.items() if name != standing.get(room, standing[0])}
+    if not wanted:
+        return
+    if len(history) > max_history + 2 * len(classes):
+        store.counts.forget_classes(user_id)
+        store.counts.set_classes(user_id, 0, standing)
+    store.counts.set_classes(user_id, position, wanted)
+    rule_sets = dict(classes.values())
+    for name in set(wanted.values()) - {DEFAULT_CLASS}:
+        store.counts.add_rule_set(name, canonical_json(rule_sets[name]).decode(), user_id)
 
 
 def _classes(store: Store, user_id: str, rules: RuleSet) -> Classes:

@@ -27,7 +27,7 @@ from homeserver.services.rooms.placing import (
     judge_in_room,
     record_hidden,
 )
-from homeserver.services.rooms.projections import members, moving, redactions, relations, unread
+from homeserver.services.rooms.projections import members, moving, redactions, relations, servers, unread
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.storage.events import NewEvent, StoredEvent, split
 from homeserver.storage.history import Place
@@ -94,6 +94,7 @@ class Append:
         position = store.take_position()
         appended = Appended(stored, position, changes, place.linear, thread)
         members.apply(room, appended, self._server_name)
+        servers.apply(room, appended, self._server_name)
         redaction = redactions.find_early(room, stored, arrival.early)
         ordinals = list(room.row.ordinals) if redaction else unread.apply(room, appended, self._rule_book)
         redactions.apply(room, appended)

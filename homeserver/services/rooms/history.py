@@ -3,7 +3,9 @@
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from homeserver.domain.filters import EventFilter
 from homeserver.ports import Clock
@@ -11,17 +13,23 @@ from homeserver.services.access import ReadableRoom, readable_event, readable_ro
 from homeserver.services.aggregations import Onlooker, onlooker_of
 from homeserver.services.client_form import ClientForm, quote
 from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.remote.backfilling import Backfilling, Gap
 from homeserver.services.tokens import parse_place, write_place
 from homeserver.services.viewer import Viewer, wanted_events
 from homeserver.storage.events import EventRow
 from homeserver.storage.history import Place
+from homeserver.storage.rooms import RoomRow
 from homeserver.storage.store import Store
+
+T = TypeVar("T")
 
 FIRST = Place(0, 0)
 LAST = Place(2**62)
 # A page with a narrow filter looks through at most this many events; its `end` says where to go on.
 MAX_LOOKED_AT = 2_000
 MAX_LIMIT = 1_000
+# Gaps that are filled for one page.
+MAX_FILLS = 5
 
 Seen = list[tuple[EventRow, str | None]]
 
@@ -38,17 +46,39 @@ class PageRequest:
     filter: EventFilter
 
 
+class Beyond(Protocol):
+    """Other servers, as far as they have history that we do not have."""
+
+    async def fill(self, gap: Gap) -> bool:
+        """Whether the gap is not what it was: filled, in part or whole, or found to be none."""
+        ...
+
+
+class GapInTheWay(Exception):
+    """Events are missing right where a page would go on: at `place` stands the first one after them."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+
+
 class History:
-    def __init__(self, database: Persistence, clock: Clock) -> None:
+    """`beyond` is None where this server talks to no other: then readers pass over gaps."""
+
+    def __init__(
+        self, database: Persistence, clock: Clock, backfilling: Backfilling, beyond: Beyond | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._backfilling = backfilling
+        self._beyond = beyond
 
     async def page(self, user_id: str, device_id: str, request: PageRequest) -> bytes:
         """The JSON of `chunk`, `start`, `state` and, if there may be more, `end`. Raises Forbidden, BadRequest."""
         start = (LAST if request.backwards else FIRST) if request.start is None else parse_place(request.start)
         stop = (FIRST if request.backwards else LAST) if request.stop is None else parse_place(request.stop)
 
-        def work(store: Store) -> bytes:
+        def work(store: Store, may_fill: bool) -> bytes:
             room = readable_room(store, user_id, request.room_id)
             begin = start
             if room.left_at is not None and request.backwards:
@@ -57,7 +87,7 @@ class History:
                 begin = Place(room.row.last_anchor if room.left_at is None else room.left_at)
             last = stop if room.left_at is None or request.backwards else min(stop, Place(room.left_at))
             onlooker = onlooker_of(store, room, user_id)
-            seen, end = self._walk(store, onlooker, request, begin, last)
+            seen, end = self._walk(store, onlooker, request, begin, last, may_fill)
             form = ClientForm(user_id, device_id, self._clock.now_ms())
             form.prepare(store, [row for row, _ in seen])
             form.bundle(store, onlooker, [row for row, _ in seen])
@@ -72,7 +102,19 @@ class History:
                 parts.append(f'"state":[{self._events(form, members, request.room_id)}]')
             return f"{{{','.join(parts)}}}".encode()
 
-        return await self._database.read(work)
+        return await self._read(request.room_id, work)
+
+    async def _read(self, room_id: str, work: Callable[[Store, bool], T]) -> T:
+        """What `work` reads, after the gaps in its way were filled, as far as other servers can."""
+        if self._beyond is not None:
+            for _ in range(MAX_FILLS):
+                try:
+                    return await self._database.read(lambda store: work(store, True))
+                except GapInTheWay as found:
+                    gap = await self._backfilling.find_gap(room_id, found.place, found.place)
+                if gap is not None and not await self._beyond.fill(gap):
+                    break
+        return await self._database.read(lambda store: work(store, False))
 
     async def event(self, user_id: str, device_id: str, room_id: str, event_id: str) -> bytes:
         """The JSON of the event. Raises NotFound, Forbidden."""
@@ -91,13 +133,14 @@ class History:
     ) -> bytes:
         """The JSON of an event with about `limit` events around it, and the state at the last of them."""
 
-        def work(store: Store) -> bytes:
+        def work(store: Store, may_fill: bool) -> bytes:
             room, row = readable_event(store, user_id, room_id, event_id)
             place = Place(row.anchor or 0, row.rank)
             half = max(limit // 2, 0)
             onlooker = onlooker_of(store, room, user_id)
-            before, start = self._side(store, onlooker, filter, Place(place.anchor, place.rank - 1), half, True)
-            after, end = self._side(store, onlooker, filter, place, limit - half, False)
+            earlier = Place(place.anchor, place.rank - 1)
+            before, start = self._side(store, onlooker, filter, earlier, half, True, may_fill)
+            after, end = self._side(store, onlooker, filter, place, limit - half, False, may_fill)
             last = after[-1][0] if after else row
             # What ignored people set is state like any other.
             state = list(
@@ -118,7 +161,7 @@ class History:
                 f'"events_after":[{self._events(form, after, room_id)}],"state":[{states}]}}'
             ).encode()
 
-        return await self._database.read(work)
+        return await self._read(room_id, work)
 
     def _side(
         self,
@@ -128,26 +171,33 @@ class History:
         start: Place,
         limit: int,
         backwards: bool,
+        may_fill: bool,
     ) -> tuple[Seen, Place]:
         request = PageRequest(onlooker.room.row.room_id, None, None, backwards, limit, filter)
         if limit == 0:
             return [], start
-        seen, end = self._walk(store, onlooker, request, start, FIRST if backwards else LAST)
+        seen, end = self._walk(store, onlooker, request, start, FIRST if backwards else LAST, may_fill)
         if end is None and seen:
             last = seen[-1][0]
             end = Place(last.anchor or 0, last.rank - 1 if backwards else last.rank)
         return seen, start if end is None else end
 
     def _walk(
-        self, store: Store, onlooker: Onlooker, request: PageRequest, start: Place, stop: Place
+        self, store: Store, onlooker: Onlooker, request: PageRequest, start: Place, stop: Place, may_fill: bool
     ) -> tuple[Seen, Place | None]:
-        """The events of a page, and where the next one starts; None: there is nothing more."""
+        """The events of a page, and where the next one starts; None: there is nothing more.
+
+        A page ends at a gap. If it `may_fill` gaps, it raises GapInTheWay instead of ending early, or of beginning
+        beyond one: else the next page goes on there.
+        """
         room, user_id, ignored = onlooker.room, onlooker.user_id, onlooker.ignored
         viewer = Viewer(user_id, ignored, request.filter)
         limit = min(request.limit, MAX_LIMIT)
         seen: Seen = []
         if limit <= 0:
             return seen, start
+        if may_fill and request.backwards:
+            self._check_above(store, room.row, start)
         place, looked_at = start, 0
         while True:
             # Mostly all events are wanted and visible: then one more than the page holds is enough.
@@ -156,20 +206,40 @@ class History:
                 rows = store.history.page_backwards(room.row.number, place, stop, count)
             else:
                 rows = store.history.page_forwards(room.row.number, place, stop, count)
+            is_last = len(rows) < count
+            gap = _find_gap(rows, request.backwards, looked_at == 0 and not may_fill)
+            if gap is not None:
+                rows = rows[: gap + 1] if request.backwards else rows[:gap]
             for row, membership in visible_events(
                 store, room, user_id, list(wanted_events(rows, viewer, room.row.room_id))
             ):
                 if len(seen) == limit:
-                    last = seen[-1][0]
-                    return seen, Place(last.anchor or 0, last.rank - 1 if request.backwards else last.rank)
+                    return seen, _beside(seen[-1][0], request.backwards)
                 seen.append((row, membership))
-            if len(rows) < count:
-                return seen, None
             looked_at += len(rows)
-            last = rows[-1]
-            place = Place(last.anchor or 0, last.rank - 1 if request.backwards else last.rank)
+            if rows:
+                place = _beside(rows[-1], request.backwards)
+            if gap is not None:
+                if may_fill and len(seen) < limit:
+                    raise GapInTheWay(self._first_after(store, room.row, place))
+                return seen, place
+            if is_last:
+                return seen, None
             if looked_at >= MAX_LOOKED_AT:
                 return seen, place
+
+    def _check_above(self, store: Store, room: RoomRow, start: Place) -> None:
+        """Raises GapInTheWay if the event after a place, where a page shall go backwards from, stands after a gap."""
+        if start.anchor >= room.last_anchor and start.rank >= 0:
+            return
+        above = store.history.page_forwards(room.number, start, LAST, 1)
+        if above and above[0].gap_before:
+            raise GapInTheWay(Place(above[0].anchor or 0, above[0].rank))
+
+    @staticmethod
+    def _first_after(store: Store, room: RoomRow, place: Place) -> Place:
+        (row,) = store.history.page_forwards(room.number, place, LAST, 1)
+        return Place(row.anchor or 0, row.rank)
 
     @staticmethod
     def _members(store: Store, seen: Seen) -> Seen:
@@ -189,3 +259,15 @@ class History:
     def _events(form: ClientForm, seen: Seen, room_id: str) -> str:
         room = quote(room_id)
         return ",".join(form.event(row, membership, room) for row, membership in seen)
+
+
+def _find_gap(rows: Sequence[EventRow], backwards: bool, beyond_first: bool) -> int | None:
+    """The index of the first of these events before which others are missing. `beyond_first`: not right at the
+    beginning of a page that goes forwards."""
+    begin = 1 if beyond_first and not backwards else 0
+    return next((index for index, row in enumerate(rows[begin:], begin) if row.gap_before), None)
+
+
+def _beside(row: EventRow, backwards: bool) -> Place:
+    """Where a page goes on that ended with this event."""
+    return Place(row.anchor or 0, row.rank - 1 if backwards else row.rank)

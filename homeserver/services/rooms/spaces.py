@@ -73,11 +73,15 @@ class Visited:
 
 @dataclass(slots=True)
 class _Walk:
-    """One walk of one user. `known` holds rooms that were looked at and not met yet: None are not to be seen."""
+    """One walk of one user. `known` holds rooms of ours that were looked at and not met yet: None are not to be seen.
+
+    `told` holds rooms that another server told beside the one it was asked for, which never speaks for a room of ours.
+    """
 
     user_id: str
     suggested_only: bool
     known: dict[str, Visited | None] = field(default_factory=dict)
+    told: dict[str, Visited | None] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     looked_up: int = 0
     questions: int = 0
@@ -118,7 +122,7 @@ class Spaces:
             if room_id in walk.seen:
                 continue
             walk.seen.add(room_id)
-            visited = walk.known.pop(room_id) if room_id in walk.known else await self._ask(walk, room_id, via)
+            visited = await self._visit(walk, room_id, via)
             if visited is None:
                 continue
             met.append(visited)
@@ -139,6 +143,12 @@ class Spaces:
 
         walk.known.update(await self._database.read(work))
 
+    async def _visit(self, walk: _Walk, room_id: str, via: Sequence[str]) -> Visited | None:
+        for rooms in (walk.known, walk.told):
+            if room_id in rooms:
+                return rooms.pop(room_id)
+        return await self._ask(walk, room_id, via)
+
     async def _ask(self, walk: _Walk, room_id: str, via: Sequence[str]) -> Visited | None:
         """A room that this server is not in, as another one tells it. What that one tells of its children is kept."""
         if self._remote is None or not via or walk.questions >= MAX_QUESTIONS:
@@ -155,9 +165,9 @@ class Spaces:
         for child_id, room in found.children.items():
             # A space is asked for itself: only then its own children are told.
             if child_id not in walk.seen and room.get("room_type") != "m.space":
-                walk.known.setdefault(child_id, _visited(room, walk) if may_see_remote(room, standing) else None)
+                walk.told.setdefault(child_id, _visited(room, walk) if may_see_remote(room, standing) else None)
         for child_id in found.inaccessible - walk.seen:
-            walk.known.setdefault(child_id, None)
+            walk.told.setdefault(child_id, None)
         return _visited(found.room, walk) if may_see_remote(found.room, standing) else None
 
 

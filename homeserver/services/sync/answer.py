@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.services.client_form import quote
+from homeserver.services.sync.counts import Counts, RoomCounts
 
 
 @dataclass(slots=True)
 class RoomAnswer:
-    """A joined or left room. Events are JSON texts; `counts` are (notifications, highlights).
+    """A joined or left room. Events are JSON texts. `by_thread`: the counts of threads are told apart.
 
     `members` is no part of it: of whom a lazy client knows the member event once it has this answer.
     """
@@ -23,7 +24,8 @@ class RoomAnswer:
     state: Sequence[str] = ()
     ephemeral: Sequence[str] = ()
     account_data: Sequence[str] = ()
-    counts: tuple[int, int] | None = None
+    counts: RoomCounts | None = None
+    by_thread: bool = False
     summary: str | None = None
     members: Collection[str] = ()
 
@@ -81,10 +83,21 @@ def _room(room: RoomAnswer, state_key: str, joined: bool) -> str:
     ]
     if joined:
         parts.append(f'"ephemeral":{{"events":[{",".join(room.ephemeral)}]}}')
-        notifications, highlights = room.counts or (0, 0)
-        parts.append(f'"unread_notifications":{{"notification_count":{notifications},"highlight_count":{highlights}}}')
+        parts.append(_unread(room.counts or RoomCounts(), room.by_thread))
         parts.append(f'"summary":{room.summary or "{}"}')
     return ",".join(parts)
+
+
+def _unread(counts: RoomCounts, by_thread: bool) -> str:
+    room = f'"unread_notifications":{_counts(counts.main if by_thread else counts.total)}'
+    if not by_thread or not counts.threads:
+        return room
+    threads = ",".join(f"{quote(root)}:{_counts(unread)}" for root, unread in counts.threads.items())
+    return f'{room},"unread_thread_notifications":{{{threads}}}'
+
+
+def _counts(counts: Counts) -> str:
+    return f'{{"notification_count":{counts[0]},"highlight_count":{counts[1]}}}'
 
 
 def _stripped(rooms: Mapping[str, Sequence[str]], name: str) -> str:

@@ -1,20 +1,23 @@
 """Unread counts of one user, from ordinals and exceptions (architecture.md, section 7).
 
-What cannot be had by a difference of ordinals (a class without a slot in the room) is counted by running the rules over
-the events since the user read, at most MAX_RUN of them.
+A room's main timeline and each of its threads count on their own. What cannot be had by a difference of ordinals (a
+class without a slot in the room) is counted by running the rules over the events since the user read, at most MAX_RUN
+of them.
+https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from homeserver.domain.event import Event
 from homeserver.domain.power import PowerLevels
-from homeserver.domain.push_rules import EventView
+from homeserver.domain.push_conditions import EventView
 from homeserver.domain.versions import ROOM_VERSIONS
 from homeserver.services.push.rule_book import DEFAULT_CLASS, RuleBook
 from homeserver.services.push.slots import MAX_CLASSES, Slots
 from homeserver.services.viewer import ignored_users
 from homeserver.storage.account_data import GLOBAL
-from homeserver.storage.counts import ONE_USER, CountBase
+from homeserver.storage.counts import MAIN, ONE_USER, CountBase
 from homeserver.storage.rooms import RoomRow
 from homeserver.storage.store import Store
 
@@ -22,6 +25,41 @@ MAX_RUN = 1_000
 
 # (notifications, highlights)
 Counts = tuple[int, int]
+NOTHING: Counts = (0, 0)
+# (slot, notifications, highlights)
+Exceptions = Sequence[tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomCounts:
+    """Of the main timeline, and by root of each thread in which something is unread."""
+
+    main: Counts = NOTHING
+    threads: Mapping[str, Counts] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Counts:
+        """For clients that know no threads."""
+        counts = (self.main, *self.threads.values())
+        return sum(one[0] for one in counts), sum(one[1] for one in counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is unread of a room's main timeline, or of a thread: events with start < anchor <= end. `ordinals`: now, and
+    as of the start; `slots`: how many classes the room had there."""
+
+    room: CountBase
+    thread: str
+    start: int
+    end: int
+    ordinals: Sequence[int]
+    ordinals_then: Sequence[int]
+    slots: int
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.room.room, self.thread
 
 
 class Unread:
@@ -29,45 +67,52 @@ class Unread:
         self._rule_book = rule_book
         self._slots = slots
 
-    def __call__(self, store: Store, user_id: str, rooms: Sequence[int]) -> dict[int, Counts]:
+    def __call__(self, store: Store, user_id: str, rooms: Sequence[int]) -> dict[int, RoomCounts]:
         """By room number, the newest values."""
-        bases = [base for base in store.counts.list_bases(list(rooms), user_id)]
-        counts: dict[int, Counts] = {base.room: (0, 0) for base in bases}
-        behind = [base for base in bases if base.last_anchor > base.start]
-        if not behind:
-            return counts
-        starts = {base.room: base.start for base in behind}
+        bases = {base.room: base for base in store.counts.list_bases(list(rooms), user_id)}
+        parts = _parts(store, user_id, bases)
+        if not parts:
+            return {room: RoomCounts() for room in bases}
         history = store.counts.list_classes(user_id)
         ignored = ignored_users(store.account_data.find(user_id, GLOBAL, "m.ignored_user_list")) - {user_id}
-        with_ignored = store.counts.list_spoken_in(starts, list(ignored))
-        exceptions: dict[int, list[tuple[int, int, int]]] = {}
-        for room, slot, notify, highlight in store.counts.list_exceptions(starts, user_id):
-            exceptions.setdefault(room, []).append((slot, notify, highlight))
-        for base in behind:
+        with_ignored = _spoken_in(store, parts, list(ignored))
+        exceptions: dict[tuple[int, str], list[tuple[int, int, int]]] = {}
+        starts = {part.key: part.start for part in parts}
+        for room, thread, slot, notify, highlight in store.counts.list_exceptions(starts, user_id):
+            exceptions.setdefault((room, thread), []).append((slot, notify, highlight))
+        found: dict[int, dict[str, Counts]] = {room: {} for room in bases}
+        for part in parts:
+            base = part.room
             name, since = class_in_room(history, base.room, base.last_anchor)
             slot = base.classes.index(name) if name in base.classes else len(base.classes)
-            if since <= base.start and slot < len(base.ordinals_then) and base.room not in with_ignored:
-                counts[base.room] = _by_difference(base, slot, exceptions.get(base.room, ()))
+            if since <= part.start and slot < part.slots and part.key not in with_ignored:
+                counts = _by_difference(part, slot, exceptions.get(part.key, ()))
             else:
-                counts[base.room] = self._by_running(store, user_id, base, history, ignored)
+                counts = self._by_running(store, user_id, part, history, ignored)
                 if slot == len(base.classes) < MAX_CLASSES:
                     self._slots.wish(base.room_id, name)
-        return counts
+            found[base.room][part.thread] = counts
+        return {room: _room_counts(counts) for room, counts in found.items()}
 
     def _by_running(
         self,
         store: Store,
         user_id: str,
-        base: CountBase,
+        part: _Part,
         history: Sequence[tuple[int, int, str]],
         ignored: Collection[str],
     ) -> Counts:
         """Each event by the rules and the power that held when it came: muting does not rewrite the past. Messages of
         ignored senders, which the user is not told of, do not count."""
-        room = store.rooms.list_by_numbers([base.room])[0]
-        rows = store.history.list_live(room.number, base.start, base.last_anchor, MAX_RUN)
+        room = store.rooms.list_by_numbers([part.room.room])[0]
+        if part.thread == MAIN:
+            numbers = store.counts.list_main_events(room.number, part.start, part.end, MAX_RUN)
+        else:
+            numbers = store.threads.list_events(room.number, part.thread, part.start, MAX_RUN)
         rows = [
-            row for row in rows if row.redacted_by is None and (row.state_key is not None or row.sender not in ignored)
+            row
+            for row in store.events.list_by_numbers(numbers).values()
+            if row.redacted_by is None and (row.state_key is not None or row.sender not in ignored)
         ]
         events = store.events.list_stored(ROOM_VERSIONS[room.version], room.room_id, [row.number for row in rows])
         store.state.load_groups({row.state_before or 0 for row in rows})
@@ -75,7 +120,7 @@ class Unread:
         notifications = highlights = 0
         for row in rows:
             event = events[row.number].event
-            name, _ = class_in_room(history, base.room, row.anchor or 0)
+            name, _ = class_in_room(history, room.number, row.anchor or 0)
             rules = self._rule_book.personal(store, user_id, name)
             power = past.power(row.state_before or 0)
             outcome = rules.evaluate(
@@ -84,6 +129,33 @@ class Unread:
             notifications += outcome.notify
             highlights += outcome.highlight
         return notifications, highlights
+
+
+def _parts(store: Store, user_id: str, bases: Mapping[int, CountBase]) -> list[_Part]:
+    """The timelines in which anything came since the user read."""
+    parts = [
+        _Part(base, MAIN, base.start, base.last_anchor, base.ordinals, base.ordinals_then, len(base.ordinals_then))
+        for base in bases.values()
+        if base.last_anchor > base.start
+    ]
+    behind = {room: base.base for room, base in bases.items() if base.last_anchor > base.base}
+    for one in store.threads.list_bases(behind, user_id):
+        room = bases[one.room]
+        parts.append(_Part(room, one.root, one.start, one.last_anchor, one.ordinals, one.ordinals_then, one.slots))
+    return parts
+
+
+def _spoken_in(store: Store, parts: Sequence[_Part], senders: list[str]) -> set[tuple[int, str]]:
+    """The keys of those parts in which one of `senders` said something."""
+    main = {part.room.room: part.start for part in parts if part.thread == MAIN}
+    threads = {part.key: part.start for part in parts if part.thread != MAIN}
+    spoken = {(room, MAIN) for room in store.counts.list_spoken_in(main, senders)}
+    return spoken | store.threads.list_spoken_in(threads, senders)
+
+
+def _room_counts(counts: Mapping[str, Counts]) -> RoomCounts:
+    threads = {thread: one for thread, one in counts.items() if thread != MAIN and one != NOTHING}
+    return RoomCounts(counts.get(MAIN, NOTHING), threads)
 
 
 class Past:
@@ -130,9 +202,9 @@ def class_in_room(history: Sequence[tuple[int, int, str]], room: int, at: int) -
     return current, since
 
 
-def _by_difference(base: CountBase, slot: int, exceptions: Sequence[tuple[int, int, int]]) -> Counts:
-    then = base.ordinals_then[slot] if slot < len(base.ordinals_then) else 0
-    now = base.ordinals[slot] if slot < len(base.ordinals) else 0
+def _by_difference(part: _Part, slot: int, exceptions: Exceptions) -> Counts:
+    then = part.ordinals_then[slot] if slot < len(part.ordinals_then) else 0
+    now = part.ordinals[slot] if slot < len(part.ordinals) else 0
     notifications, highlights = now - then, 0
     for which, notify, highlight in exceptions:
         if which in (slot, ONE_USER):

@@ -10,8 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.services.client_form import join_event, quote
+from homeserver.services.rooms.invite_policy import INVITE_PERMISSION
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
-from homeserver.services.sync.counts import Counts, class_in_room
+from homeserver.services.sync.counts import NOTHING, RoomCounts, class_in_room
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import account_data_event
 from homeserver.services.sync.sections.ephemeral import receipts_events, typing_event
@@ -25,12 +26,16 @@ from homeserver.streams.publications import (
     SILENT,
     AccountDataItem,
     EventItem,
+    Notice,
     Publication,
     ReceiptItem,
     StateItem,
     TypingItem,
 )
 from homeserver.streams.tail import Tail
+
+# As which thread a receipt names the main timeline.
+MAIN = "main"
 
 
 class NotInMemory(Exception):
@@ -39,13 +44,20 @@ class NotInMemory(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Viewpoint:
-    """What a View is built from: read from the tables at once. `classes`: (room or 0, position, class)."""
+    """What a View is built from: read from the tables at once. `classes`: (room or 0, position, class).
+
+    `room_keys`: under which something may be published of the joined rooms.
+    """
 
     joined: dict[int, str]
     ignored: frozenset[str]
     classes: Sequence[tuple[int, int, str]]
     # The position of the newest membership in it: as of an earlier one, it says too much.
     newest: int
+    room_keys: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "room_keys", frozenset(map(room_key, self.joined)))
 
 
 @dataclass(slots=True)
@@ -58,9 +70,10 @@ class View:
     watcher: Watcher = field(default_factory=Watcher)
     pending: int | None = None
     # Unread counts of rooms, as of `counted_to`; missing: to be read from the tables.
-    counts: dict[int, Counts] = field(default_factory=dict)
+    counts: dict[int, RoomCounts] = field(default_factory=dict)
     counted_to: int = 0
-    last_events: dict[int, str] = field(default_factory=dict)
+    # The newest event of a room, by (room, ""), and of its main timeline, by (room, MAIN).
+    last_events: dict[tuple[int, str], str] = field(default_factory=dict)
     # Of a lazy client, by room id: whose member events it holds, and those that the pending answer brings it.
     known: dict[str, set[str]] = field(default_factory=dict)
     telling: dict[str, Collection[str]] = field(default_factory=dict)
@@ -79,7 +92,8 @@ class View:
     def weight(self) -> int:
         """Bytes of memory, roughly."""
         members = sum(len(users) for users in self.known.values())
-        return 1_500 + 400 * len(self.viewpoint.joined) + 150 * len(self.counts) + 100 * members
+        threads = sum(len(counts.threads) for counts in self.counts.values())
+        return 1_500 + 400 * len(self.viewpoint.joined) + 250 * (len(self.counts) + threads) + 100 * members
 
     def acknowledge(self, position: int) -> bool:
         """The client holds the token `position`. False if that is none of this View's: it must be dropped."""
@@ -93,8 +107,7 @@ class View:
 
 def keys_of(request: SyncRequest, viewpoint: Viewpoint) -> list[str]:
     """The keys under which anything for this device is published; its own two come first."""
-    rooms = [room_key(number) for number in viewpoint.joined]
-    return [user_key(request.user_id), device_key(request.user_id, request.device_id), *rooms]
+    return [user_key(request.user_id), device_key(request.user_id, request.device_id), *viewpoint.room_keys]
 
 
 def answers_from_memory(request: SyncRequest) -> bool:
@@ -125,6 +138,8 @@ class Delta:
 
     def is_empty(self) -> bool:
         """True if there is nothing under any key of the View. Keys that have nothing new become clean."""
+        if self._knows_of_typing():
+            return False
         dirty, position = self._view.watcher.dirty, self._view.position
         dirty.difference_update([key for key in dirty if not self._tail.is_touched(key, position)])
         return not dirty
@@ -154,7 +169,7 @@ class Delta:
             if isinstance(item, EventItem | StateItem):
                 raise NotInMemory
             if isinstance(item, AccountDataItem):
-                if item.type in ("m.push_rules", "m.ignored_user_list"):
+                if item.type in ("m.push_rules", "m.ignored_user_list", INVITE_PERMISSION):
                     raise NotInMemory
                 target = account if item.room is None else room_data.setdefault(item.room, {})
                 target.pop(item.type, None)
@@ -172,6 +187,10 @@ class Delta:
                 room.counts = view.counts.get(number)
                 told[number] = answer.joined[view.viewpoint.joined[number]] = room
         return told
+
+    def _knows_of_typing(self) -> bool:
+        """Whether the client may see people typing of whom nobody knows any more, in any room."""
+        return self._view.position < self._tail.lost_before and bool(self._view.viewpoint.joined)
 
     def _dirty_rooms(self) -> list[int]:
         """In the order of their numbers, as from the tables."""
@@ -206,9 +225,12 @@ class Delta:
                 raise NotInMemory
         for receipt in private:
             _latest(receipts, receipt)
+        if typing is None and self._knows_of_typing():
+            typing = TypingItem(number, view.viewpoint.joined[number], ())
         if len(timeline) > view.request.filter.room.timeline.limit:
             raise NotInMemory
         room = RoomAnswer(prev_batch=write_place(Place(positions[0], -1) if positions else Place(self._upto)))
+        room.by_thread = view.request.by_thread
         room.timeline = [self._event(item) for item in timeline]
         if view.request.use_state_after:
             state = {(item.type, item.state_key): self._event(item, told=False) for item in timeline if item.is_current}
@@ -262,30 +284,61 @@ class Delta:
         return events
 
     def _count(self, number: int, publication: Publication) -> None:
-        view, item = self._view, publication.item
+        item = publication.item
         if isinstance(item, EventItem):
-            if item.redacted is not None:
-                view.counts.pop(number, None)
-            if item.state_key is None and item.sender in view.viewpoint.ignored:
-                return
-            view.last_events[number] = item.event_id
-            if item.sender == view.request.user_id:
-                view.counts[number] = (0, 0)
-            elif number in view.counts:
-                name, _ = class_in_room(view.viewpoint.classes, number, publication.position)
-                notice = item.named.get(view.request.user_id) or item.classes.get(name)
-                if notice is None:
-                    view.counts.pop(number, None)
-                elif notice != SILENT:
-                    notifications, highlights = view.counts[number]
-                    view.counts[number] = (notifications + notice.notify, highlights + notice.highlight)
-        elif isinstance(item, ReceiptItem) and item.user_id == view.request.user_id:
-            if item.thread_id not in (None, "main"):
-                return
-            if view.last_events.get(number) == item.event_id:
-                view.counts[number] = (0, 0)
-            else:
-                view.counts.pop(number, None)
+            self._count_event(number, item, publication.position)
+        elif isinstance(item, ReceiptItem) and item.user_id == self._view.request.user_id:
+            self._count_receipt(number, item)
+
+    def _count_event(self, number: int, item: EventItem, position: int) -> None:
+        view = self._view
+        if item.redacted is not None:
+            view.counts.pop(number, None)
+        if item.state_key is None and item.sender in view.viewpoint.ignored:
+            return
+        view.last_events[(number, "")] = item.event_id
+        if item.thread_root is None:
+            view.last_events[(number, MAIN)] = item.event_id
+        counts = view.counts.get(number)
+        if counts is None:
+            return
+        if item.sender == view.request.user_id:
+            view.counts[number] = _read(counts, item.thread_root or MAIN)
+            return
+        name, _ = class_in_room(view.viewpoint.classes, number, position)
+        notice = item.named.get(view.request.user_id) or item.classes.get(name)
+        if notice is None:
+            del view.counts[number]
+        elif notice != SILENT:
+            view.counts[number] = _counted(counts, item.thread_root, notice)
+
+    def _count_receipt(self, number: int, item: ReceiptItem) -> None:
+        """What is read by a receipt for the newest event is known; else the tables must be asked."""
+        view = self._view
+        counts = view.counts.get(number)
+        thread = item.thread_id or ""
+        if counts is None or (thread not in ("", MAIN) and thread not in counts.threads):
+            return
+        if view.last_events.get((number, thread)) == item.event_id:
+            view.counts[number] = RoomCounts() if thread == "" else _read(counts, thread)
+        else:
+            del view.counts[number]
+
+
+def _read(counts: RoomCounts, thread: str) -> RoomCounts:
+    """Nothing is unread any more in the main timeline, or in a thread."""
+    if thread == MAIN:
+        return RoomCounts(NOTHING, counts.threads)
+    return RoomCounts(counts.main, {root: unread for root, unread in counts.threads.items() if root != thread})
+
+
+def _counted(counts: RoomCounts, thread: str | None, notice: Notice) -> RoomCounts:
+    """With one more event."""
+    notifications, highlights = counts.main if thread is None else counts.threads.get(thread, NOTHING)
+    more = (notifications + notice.notify, highlights + notice.highlight)
+    if thread is None:
+        return RoomCounts(more, counts.threads)
+    return RoomCounts(counts.main, {**counts.threads, thread: more})
 
 
 def _latest(receipts: dict[tuple[str, str, str], ReceiptItem], item: ReceiptItem) -> None:

@@ -13,13 +13,14 @@ from dataclasses import replace
 from homeserver.ports import Clock
 from homeserver.services.persistence import Persistence
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
-from homeserver.services.sync.counts import Counts, Unread
-from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory, keys_of
+from homeserver.services.sync.counts import RoomCounts, Unread
+from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.tables import Tables, empty_answer
+from homeserver.services.tokens import SyncToken
 from homeserver.services.viewer import ignored_users
 from homeserver.storage.store import Store
-from homeserver.streams.keys import user_key
+from homeserver.streams.keys import device_key, user_key
 from homeserver.streams.notifier import Notifier
 from homeserver.streams.publisher import Publisher
 from homeserver.streams.tail import Tail, Truncated
@@ -62,7 +63,7 @@ class Sync:
     async def __call__(self, request: SyncRequest) -> bytes:
         """The JSON of the answer, after at most `request.timeout` seconds if there is nothing to tell."""
         since = request.since
-        if since is not None and (since.epoch != self._epoch or since.position > self._publisher.current()):
+        if since is not None and not self.continues(since):
             since = None
         state_key = request.state_after_key if request.use_state_after else "state"
         if since is None or request.full_state:
@@ -71,6 +72,10 @@ class Sync:
             return render(await self._from_tables(replace(request, since=since), after, upto), state_key)
         answer = await self._wait(request, since.position)
         return render(answer, state_key)
+
+    def continues(self, since: SyncToken) -> bool:
+        """Whether a sync from there is not a first one."""
+        return since.epoch == self._epoch and since.position <= self._publisher.current()
 
     def stop(self) -> None:
         """Every sync that waits answers at once, and so does every later one."""
@@ -123,7 +128,7 @@ class Sync:
         upto = self._publisher.current()
         if upto != position:
             viewpoint = await self._viewpoint(request.user_id)
-            if any(self._is_touched(key, position) for key in keys_of(request, viewpoint)):
+            if position < self._tail.lost_before or self._is_any_touched(request, viewpoint, position):
                 return None
         return empty_answer(request, self._epoch, upto)
 
@@ -154,13 +159,13 @@ class Sync:
         """Reads the unread counts of rooms, which the View then keeps up to date itself."""
         numbers = list(rooms)
 
-        def work(store: Store) -> tuple[dict[int, Counts], set[int]]:
+        def work(store: Store) -> tuple[dict[int, RoomCounts], set[int]]:
             counts = self._unread(store, view.request.user_id, numbers)
             return counts, store.history.rooms_with_events_after(numbers, view.counted_to)
 
         counts, moved = await self._database.read(work)
         for number, room in rooms.items():
-            room.counts = counts.get(number, (0, 0))
+            room.counts = counts.get(number, RoomCounts())
             # What came meanwhile is in these counts already, and would be counted again.
             if number not in moved:
                 view.counts[number] = room.counts
@@ -251,6 +256,16 @@ class Sync:
         if len(self._viewpoints) > MAX_VIEWPOINTS:
             self._viewpoints.popitem(last=False)
         return viewpoint
+
+    def _is_any_touched(self, request: SyncRequest, viewpoint: Viewpoint, after: int) -> bool:
+        """Whether anything concerns the device; also if the tail cannot tell any more."""
+        own = user_key(request.user_id), device_key(request.user_id, request.device_id)
+        if any(self._is_touched(key, after) for key in own):
+            return True
+        try:
+            return self._tail.is_any_touched(viewpoint.room_keys, after)
+        except Truncated:
+            return True
 
     def _is_touched(self, key: str, after: int) -> bool:
         """Also if the tail cannot tell any more."""

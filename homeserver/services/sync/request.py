@@ -25,6 +25,11 @@ class SyncRequest:
         return bool(self.filter.room.state.lazy_load_members)
 
     @property
+    def by_thread(self) -> bool:
+        """Whether the unread counts of threads are told apart from those of the main timeline."""
+        return self.filter.room.timeline.unread_thread_notifications
+
+    @property
     def live_key(self) -> tuple[str, str, SyncFilter, bool]:
         """Requests with the same key continue each other."""
         return (self.user_id, self.device_id, self.filter, self.use_state_after)

@@ -4,21 +4,24 @@ Used for a client's first sync, after a gap, and for whatever a live View cannot
 `sections`; here they are put together for each room, with the position after which the room is told.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom
+from homeserver.services.aggregations import Onlooker
 from homeserver.services.client_form import ClientForm, stripped
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push.rule_book import RuleBook
+from homeserver.services.rooms.invite_policy import INVITE_PERMISSION
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
 from homeserver.services.sync.counts import Unread
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import push_rules_event, wanted_data
 from homeserver.services.sync.sections.ephemeral import receipts_events, typing_event
+from homeserver.services.sync.sections.shape import Shape
 from homeserver.services.sync.sections.standing import Invites, Standing, load_standing
 from homeserver.services.sync.sections.state import Wanted, load_states, place_of_state, select_state
 from homeserver.services.sync.sections.timeline import Timeline, load_timelines
@@ -31,6 +34,8 @@ from homeserver.storage.store import Store
 
 # From which state the summary of a room follows.
 NAMING = {"m.room.member", "m.room.name", "m.room.canonical_alias"}
+# Which invites are told follows from these account data.
+WISHES = ("m.ignored_user_list", INVITE_PERMISSION)
 # What an invited user is told of the room.
 STRIPPED = (
     "m.room.create",
@@ -68,7 +73,7 @@ class Tables:
         room_filter = request.filter.room
         ignored = ignored_users(store.account_data.find(request.user_id, 0, "m.ignored_user_list"))
         data = store.account_data.list_changed(request.user_id, -1 if after is None else after, upto)
-        all_invites = any((room, type) == (GLOBAL, "m.ignored_user_list") for room, type, _ in data)
+        all_invites = any(room == GLOBAL and type in WISHES for room, type, _ in data)
         standing = load_standing(
             store, request.user_id, after, upto, room_filter.include_leave, Invites(ignored, all_invites)
         )
@@ -107,14 +112,15 @@ class Tables:
         wanted = Wanted(request.filter.room.state, request.use_state_after, request.lazy_members)
         known = {n: None if n in wholes else after for n in numbers}
         states = load_states(store, outline.rooms, known, timelines, upto, wanted)
-        form = ClientForm(request.user_id, request.device_id, self._clock.now_ms())
+        form, shape = ClientForm(request.user_id, request.device_id, self._clock.now_ms()), Shape(request.filter)
+        parents = _parents(store, timelines)
         answers: tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]] = ({}, {})
         for n in numbers:
             room, timeline = outline.rooms[n], timelines[n]
             whole = n in wholes
             answer = RoomAnswer(limited=timeline.limited, prev_batch=write_place(timeline.start))
-            form.prepare(store, [row for row, _ in timeline.events])
-            answer.timeline = [form.event(row, membership) for row, membership in timeline.events]
+            onlooker = Onlooker(room, request.user_id, ignored)
+            answer.timeline = self._timeline(store, form, shape, onlooker, timeline, parents)
             numbers_told = set(states[n].events.values())
             if n in standing.left:
                 # The own leave is told also if it lies outside of the stay: a ban that came later.
@@ -129,12 +135,14 @@ class Tables:
                 answer.members = needed | {user_id for user_id in told if user_id is not None}
             form.prepare(store, state)
             answer.state = [form.event(row, None) for row in state]
+            if not shape.is_usual:
+                answer.state = shape.reshape(store, room.row, state, answer.state)
             data, data_filter = outline.room_data.get(n, []), request.filter.room.account_data
             first = after is None or n in standing.newly_joined
             answer.account_data = wanted_data(data, data_filter, request.user_id, room.row.room_id, first=first)
             if n in standing.joined:
                 answer.ephemeral = self._ephemeral(request, room, receipts.get(n, ()), after, starts[n], upto)
-                answer.counts = counts.get(n, (0, 0))
+                answer.counts, answer.by_thread = counts.get(n), request.by_thread
                 if named:
                     answer.summary = self._summary(store, request, room, heroes[n])
                 if whole or not answer.is_empty:
@@ -142,6 +150,18 @@ class Tables:
             elif whole or not answer.is_empty or n in standing.left:
                 answers[1][room.row.room_id] = answer
         return answers
+
+    @staticmethod
+    def _timeline(
+        store: Store, form: ClientForm, shape: Shape, onlooker: Onlooker, timeline: Timeline, parents: set[str]
+    ) -> list[str]:
+        """`parents`: those of its events to which something is bundled."""
+        rows = [row for row, _ in timeline.events]
+        form.prepare(store, rows)
+        if timeline.limited:
+            form.bundle(store, onlooker, rows, parents)
+        events = [form.event(row, membership) for row, membership in timeline.events]
+        return events if shape.is_usual else shape.reshape(store, onlooker.room.row, rows, events)
 
     def invites(self, store: Store, request: SyncRequest, outline: Outline, answer: SyncAnswer) -> None:
         """Adds the stripped state of the rooms to which the user was invited, or knocked."""
@@ -256,6 +276,13 @@ class Tables:
         if not heroes:
             heroes = store.memberships.list_past_heroes(room.row.number, request.user_id)
         return summary_json(heroes, room.row.joined, room.row.invited)
+
+
+def _parents(store: Store, timelines: Mapping[int, Timeline]) -> set[str]:
+    """The ids of those events in limited timelines at which others point. In other timelines nothing is bundled: the
+    client gets, or will get, all that points at their events."""
+    limited = [timeline for timeline in timelines.values() if timeline.limited]
+    return store.relations.list_parents((row.room, row.event_id) for timeline in limited for row, _ in timeline.events)
 
 
 def summary_json(heroes: Sequence[str], joined: int, invited: int) -> str:

@@ -45,7 +45,6 @@ state_keys = Table(
     Column("type", Text, nullable=False),
     Column("state_key", Text, nullable=False),
     Index("state_keys_state_key_type", "state_key", "type", unique=True),
-    Index("state_keys_space_children", "number", postgresql_where=text("type = 'm.space.child'")),
 )
 
 events = Table(

@@ -3,6 +3,7 @@
 from homeserver.storage.schema import (
     destinations,
     moderation,
+    outgoing,
     people,
     relations,
     rooms,
@@ -17,6 +18,7 @@ __all__ = [
     "destinations",
     "metadata",
     "moderation",
+    "outgoing",
     "people",
     "relations",
     "rooms",

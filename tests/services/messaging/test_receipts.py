@@ -51,14 +51,42 @@ async def test_receipt_is_kept_and_told(scene: Scene) -> None:
 async def test_receipts_of_threads_stand_apart(scene: Scene) -> None:
     """One for each thread, one for the main timeline, one for all."""
     room_id = await scene.room(members=[BOB])
-    events = [await scene.say(ALICE, room_id, f"{n}") for n in range(3)]
-    for event_id, thread in zip(events, ("main", events[0], None), strict=True):
+    root, last = await scene.say(ALICE, room_id, "root"), await scene.say(ALICE, room_id, "last")
+    reply = {"m.relates_to": {"rel_type": "m.thread", "event_id": root}}
+    events = [root, await scene.say(ALICE, room_id, "reply", **reply), last]
+    for event_id, thread in zip(events, ("main", root, None), strict=True):
         await scene.services.receipts.set(BOB, room_id, {"m.read": event_id}, thread)
     for event_id, thread in zip(events, ("main", events[0], ""), strict=True):
         row = await standing(scene, room_id, BOB, thread=thread)
         assert row is not None and row.event_id == event_id
     items = [one.item for one in told(scene, room_id)]
-    assert [item.thread_id for item in items if isinstance(item, ReceiptItem)] == ["main", events[0], None]
+    assert [item.thread_id for item in items if isinstance(item, ReceiptItem)] == ["main", root, None]
+
+
+async def test_receipts_name_the_thread_of_their_event(scene: Scene) -> None:
+    """Replies, and what relates to them, stand in the thread; all else, also what relates to the root, in the main
+    timeline. A receipt that says otherwise is refused."""
+    room_id = await scene.room(members=[BOB])
+
+    async def related(rel_type: str, event_id: str) -> str:
+        relation = {"rel_type": rel_type, "event_id": event_id}
+        return await scene.send(ALICE, room_id, "m.thing", {"m.relates_to": relation})
+
+    root, other = await scene.say(ALICE, room_id, "root"), await scene.say(ALICE, room_id, "other")
+    reply = await related("m.thread", root)
+    edit = await related("m.replace", reply)
+    threads = {
+        "main": [root, other, await related("m.reference", root)],
+        root: [reply, edit, await related("m.annotation", edit)],
+        other: [await related("m.thread", other)],
+    }
+    for thread, events in threads.items():
+        for event_id in events:
+            await scene.services.receipts.set(BOB, room_id, {"m.read": event_id}, thread)
+            await scene.services.receipts.set(BOB, room_id, {"m.read": event_id}, None)
+            for wrong in threads.keys() - {thread, event_id}:
+                with pytest.raises(BadRequest):
+                    await scene.services.receipts.set(BOB, room_id, {"m.read": event_id}, wrong)
 
 
 async def test_receipt_for_an_unknown_event_gives_way(scene: Scene) -> None:

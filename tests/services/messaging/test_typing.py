@@ -153,3 +153,29 @@ async def test_new_process_tells_of_silence_once(scene: Scene) -> None:
     assert restarted.changed(number, old, now) == ()
     assert restarted.changed(number, now, now) is None
     await scene.services.typing.set(ALICE, room_id, 0)
+
+
+async def test_next_process_is_told_of_silence(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an end in good order it knows since when the newest rooms are silent, and of all others how long at most."""
+    monkeypatch.setattr(module, "MAX_SILENCES", 2)
+    rooms = [await scene.room() for _ in range(4)]
+    numbers = [(await scene.row(room_id)).number for room_id in rooms]
+    typing = scene.services.typing
+    for room_id in rooms[:3]:
+        await typing.set(ALICE, room_id, LONG)
+        await typing.set(ALICE, room_id, 0)
+    oldest = scene.built.positions.current() - 4
+    await typing.set(ALICE, rooms[1], LONG)
+    seen = scene.built.positions.current()
+    await typing.close()
+    assert told(scene, rooms[1])[-1] == ()
+
+    restarted = Typing(scene.database, scene.built.positions, scene.built.publisher)
+    silent = await restarted.resume()
+    now = scene.built.positions.current()
+    assert {one.keys for one in silent} == {(f"r{number}",) for number in numbers[1:3]}
+    assert restarted.lost_before == oldest
+    assert [restarted.changed(number, oldest - 1, now) for number in numbers] == [(), (), (), ()]
+    assert [restarted.changed(number, oldest, now) for number in numbers] == [None, (), (), None]
+    assert [restarted.changed(number, seen, now) for number in numbers] == [None, (), None, None]
+    assert await Typing(scene.database, scene.built.positions, scene.built.publisher).resume() == []

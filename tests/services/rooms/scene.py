@@ -28,6 +28,7 @@ from homeserver.storage.events import EventRow
 from homeserver.storage.rooms import RoomRow
 from homeserver.storage.store import Store
 from homeserver.streams.publications import EventItem, Publication
+from tests.builders.abroad import consenting
 from tests.builders.cluster import SERVER_NAME, Cluster
 from tests.builders.database import BuiltDatabase, build_database
 from tests.builders.machine import HandClock, SeededRandomness
@@ -59,7 +60,13 @@ class Scene:
         }
         streams = Streams(built.positions, built.tail, built.notifier, built.publisher, "epoch")
         self.services: House = build_house(
-            built.database, streams, SERVER_NAME, self.keys[SERVER_NAME], self.clock, self.randomness
+            built.database,
+            streams,
+            SERVER_NAME,
+            self.keys[SERVER_NAME],
+            self.clock,
+            self.randomness,
+            go_abroad=consenting,
         )
         self.append = Append(SERVER_NAME, self.services.rule_book)
         self.published: list[Publication] = []

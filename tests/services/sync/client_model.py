@@ -37,6 +37,8 @@ class HeldRoom:
     typing: tuple[str, ...] = ()
     account_data: dict[str, Json] = field(default_factory=dict)
     counts: tuple[int, int] = (0, 0)
+    # Of threads, by root.
+    threads: dict[str, tuple[int, int]] = field(default_factory=dict)
     summary: Json = field(default_factory=dict)
 
     @property
@@ -67,6 +69,10 @@ class Client:
         since = None if self.since is None else parse_sync_token(self.since)
         wanted = parse_sync_filter(self.wants)
         return SyncRequest(self.user_id, self.device_id, since, timeout, wanted, full_state, self.use_state_after)
+
+    @property
+    def by_thread(self) -> bool:
+        return self.request().by_thread
 
     @property
     def is_lazy(self) -> bool:
@@ -130,6 +136,10 @@ class Client:
         if "unread_notifications" in part:
             counts = part["unread_notifications"]
             held.counts = (counts["notification_count"], counts["highlight_count"])
+            threads = part.get("unread_thread_notifications", {})
+            held.threads = {
+                root: (counts["notification_count"], counts["highlight_count"]) for root, counts in threads.items()
+            }
         held.summary.update(part.get("summary", {}))
 
     def check_speakers(self, answer: Json, is_forked: Callable[[str], bool]) -> None:
@@ -235,8 +245,13 @@ def _state(part: Json) -> list[Json]:
 
 
 def _ageless(event: Json) -> Json:
-    """Without what passes, down to the redaction that it may carry."""
+    """Without what passes, down to the events that it may carry."""
     unsigned = {key: value for key, value in event.get("unsigned", {}).items() if key != "age"}
+    relations = unsigned.get("m.relations", {})
+    if "m.replace" in relations:
+        relations["m.replace"] = _ageless(relations["m.replace"])
+    if "m.thread" in relations:
+        relations["m.thread"]["latest_event"] = _ageless(relations["m.thread"]["latest_event"])
     if "redacted_because" in unsigned:
         unsigned["redacted_because"] = _ageless(unsigned["redacted_because"])
     return {**event, "unsigned": unsigned}

@@ -40,7 +40,7 @@ async def check_convergence(world: World, story: Story, client: Client) -> None:
         assert held.typing == new.typing
         assert held.account_data == new.account_data
         if not story.changed_minds(client.user_id):
-            assert held.counts == new.counts
+            assert (held.counts, held.threads) == (new.counts, new.threads)
         assert _summary(held) == _summary(new)
         for one in (held, new):
             await _check_state(world, story, client, room_id, one)

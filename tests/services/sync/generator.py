@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from tests.services.sync.world import World
 
 VERBS: Mapping[str, int] = {
-    "message": 26, "mention": 4, "repeat": 2, "state": 8, "visibility": 2, "join_rules": 3, "power": 3,
+    "message": 20, "reply": 8, "mention": 4, "repeat": 2, "thread_receipt": 3,
+    "state": 8, "visibility": 2, "join_rules": 3, "power": 3,
     "join": 8, "leave": 4, "kick": 2, "ban": 2, "unban": 2, "invite": 5, "knock": 2, "forget": 2, "rename": 3,
     "redact": 5, "receipt": 8, "fully_read": 2, "type": 5, "data": 4, "ignore": 2, "create": 2, "rule": 3,
 }  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from homeserver.services.sync.counts import RoomCounts
 from homeserver.streams.publications import AccountDataItem, EventItem, Publication, ReceiptItem
 from tests.services.sync.story import Story
 from tests.services.sync.world import World
@@ -23,20 +24,24 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Meaning:
-    """What an event meant when it came: (notifications, highlights) by person."""
+    """What an event meant when it came: (notifications, highlights) by person; and its thread ("": none)."""
 
     position: int
     event_id: str
     sender: str
     is_state: bool
+    thread: str
     counts: dict[str, tuple[int, int]]
 
 
 @dataclass(slots=True)
-class RoomCounts:
+class RoomHistory:
     events: list[Meaning] = field(default_factory=list)
     redacted: set[str] = field(default_factory=set)
     read: dict[str, int] = field(default_factory=dict)
+    # By person and thread.
+    read_there: dict[tuple[str, str], int] = field(default_factory=dict)
+    threads: dict[str, str] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)
     levels: Json = field(default_factory=dict)
@@ -50,7 +55,7 @@ class Recount:
         self._story = story
         self._rules: dict[str, Json] = {}
         self._ignored: dict[str, set[str]] = {}
-        self.rooms: dict[str, RoomCounts] = {}
+        self.rooms: dict[str, RoomHistory] = {}
         world.streams.publisher.listen(self._note)
 
     async def learn_rules(self) -> None:
@@ -58,14 +63,20 @@ class Recount:
         for person in self._story.people:
             self._rules[person] = await self._story.rules.get_all(person)
 
-    def unread(self, room_id: str, person: str) -> tuple[int, int]:
+    def unread(self, room_id: str, person: str) -> RoomCounts:
+        roots = set(self.rooms[room_id].threads.values()) - {""}
+        threads = {root: counts for root in roots if (counts := self._unread(room_id, person, root)) != (0, 0)}
+        return RoomCounts(self._unread(room_id, person, ""), threads)
+
+    def _unread(self, room_id: str, person: str, thread: str) -> tuple[int, int]:
         room = self.rooms[room_id]
-        start = room.read.get(person, 0)
+        start = max(room.read.get(person, 0), room.read_there.get((person, thread), 0))
         ignored = self._ignored.get(person, set()) - {person}
         since = [
             one
             for one in room.events
-            if one.position > start
+            if one.thread == thread
+            and one.position > start
             and one.event_id not in room.redacted
             and (one.is_state or one.sender not in ignored)
         ]
@@ -78,16 +89,19 @@ class Recount:
     def _note(self, publication: Publication) -> None:
         item = publication.item
         if isinstance(item, EventItem):
-            self._note_event(publication.position, item, self.rooms.setdefault(item.room_id, RoomCounts()))
-        elif isinstance(item, ReceiptItem) and item.thread_id in (None, "main"):
+            self._note_event(publication.position, item, self.rooms.setdefault(item.room_id, RoomHistory()))
+        elif isinstance(item, ReceiptItem):
             room = self.rooms[item.room_id]
             read = room.positions.get(item.event_id, 0)
-            room.read[item.user_id] = max(room.read.get(item.user_id, 0), read)
-
+            if item.thread_id is None:
+                room.read[item.user_id] = max(room.read.get(item.user_id, 0), read)
+            else:
+                there = (item.user_id, "" if item.thread_id == "main" else item.thread_id)
+                room.read_there[there] = max(room.read_there.get(there, 0), read)
         elif isinstance(item, AccountDataItem) and item.type == "m.ignored_user_list":
             self._ignored[item.user_id] = set(orjson.loads(item.content or "{}")["ignored_users"])
 
-    def _note_event(self, position: int, item: EventItem, room: RoomCounts) -> None:
+    def _note_event(self, position: int, item: EventItem, room: RoomHistory) -> None:
         content: Json = orjson.loads(f"{{{item.client}}}")["content"]
         room.positions[item.event_id] = position
         if item.type == "m.room.create":
@@ -97,8 +111,9 @@ class Recount:
         if item.state_key is not None and item.membership is not None:
             room.members[item.state_key] = item.membership
             room.read[item.state_key] = position
-        # Whoever speaks has read what came before.
-        room.read[item.sender] = position
+        # Whoever speaks has read what came before, there.
+        thread = room.threads[item.event_id] = _thread(room, content.get("m.relates_to", {}))
+        room.read_there[(item.sender, thread)] = position
         if item.redacted is not None:
             room.redacted.add(item.redacted[0])
         event = {"type": item.type, "sender": item.sender, "room_id": item.room_id, "content": content}
@@ -110,10 +125,18 @@ class Recount:
             for person, rules in self._rules.items()
             if person != item.sender
         }
-        room.events.append(Meaning(position, item.event_id, item.sender, item.state_key is not None, counts))
+        is_state = item.state_key is not None
+        room.events.append(Meaning(position, item.event_id, item.sender, is_state, thread, counts))
 
 
-def _may_notify(room: RoomCounts, sender: str) -> bool:
+def _thread(room: RoomHistory, relates_to: Json) -> str:
+    """By the event's relation, or by that of what it relates to. https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts"""
+    if relates_to.get("rel_type") == "m.thread":
+        return str(relates_to["event_id"])
+    return room.threads.get(relates_to.get("event_id", ""), "") if "rel_type" in relates_to else ""
+
+
+def _may_notify(room: RoomHistory, sender: str) -> bool:
     """Whether the sender may notify the whole room."""
     level = math.inf if sender in room.creators else room.levels.get("users_default", 0)
     level = room.levels.get("users", {}).get(sender, level)

@@ -37,7 +37,11 @@ class Story:
         self._sent: list[tuple[str, str, str, str]] = []
         self._ignored: dict[str, set[str]] = {}
         self._changed_rules: set[str] = set()
-        self.rules = PushRules(world.database, world.house.rule_book)
+
+    @property
+    def rules(self) -> PushRules:
+        """Of whichever house there is now."""
+        return self.world.house.push_rules
 
     async def begin(self) -> None:
         """A room in which everybody is."""
@@ -131,6 +135,19 @@ class Story:
             content["m.relates_to"] = {"rel_type": "m.thread", "event_id": self._event(room, what // 7).event_id}
         type = "m.reaction" if what % 13 == 0 else "m.room.message"
         await self.send(self._person(room, who), room, type, content)
+
+    async def _reply(self, who: int, where: int, which: int, what: int, value: int) -> None:
+        """Into a thread, mostly the one that an event stands in; or to any event, be it an edit, a reaction ..."""
+        room = self._room(where)
+        target = self._event(room, which)
+        rel_type = ("m.thread", "m.thread", "m.annotation", "m.replace", "m.reference")[what % 5]
+        event_id = target.thread_root if rel_type == "m.thread" and target.thread_root else target.event_id
+        relation = {"rel_type": rel_type, "event_id": event_id, "key": "+"}
+        body = ("hello", "fresh fish", "FISH!")[value % 3]
+        content: dict[str, Any] = {"body": body, "msgtype": "m.text", "m.relates_to": relation, "m.new_content": {}}
+        if value % 7 == 0:
+            content["m.mentions"] = {"user_ids": [self._anybody(value // 7)]}
+        await self.send(self._person(room, who), room, "m.room.message", content)
 
     async def _mention(self, who: int, where: int, whom: int, what: int, *_: int) -> None:
         room = self._room(where)
@@ -258,6 +275,13 @@ class Story:
         event_id = self._event(room, which).event_id
         await self.world.house.receipts.set(self._person(room, who), room, {type: event_id}, thread)
 
+    async def _thread_receipt(self, who: int, where: int, which: int, what: int, *_: int) -> None:
+        """For the thread that the event stands in."""
+        room = self._room(where)
+        event = self._event(room, which)
+        type, thread = ("m.read", "m.read.private")[what % 2], event.thread_root or "main"
+        await self.world.house.receipts.set(self._person(room, who), room, {type: event.event_id}, thread)
+
     async def _fully_read(self, who: int, where: int, which: int, *_: int) -> None:
         room = self._room(where)
         types = {"m.fully_read": self._event(room, which).event_id}
@@ -331,7 +355,9 @@ class Story:
             target = self._event(room, what // 6).event_id
             await self.world.append(room, sender, "m.room.redaction", {}, redacts=target, after=after)
         else:
-            content = {"body": f"from afar {what}", "msgtype": "m.text"}
+            content: dict[str, Any] = {"body": f"from afar {what}", "msgtype": "m.text"}
+            if what % 5 == 0:
+                content["m.relates_to"] = {"rel_type": "m.thread", "event_id": self._event(room, what // 5).event_id}
             await self.world.append(room, sender, "m.room.message", content, after=after)
 
     async def _remote_member(

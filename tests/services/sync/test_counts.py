@@ -6,27 +6,28 @@ https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications; archit
 import random
 from collections.abc import Mapping, Sequence
 
-from homeserver.services.sync.counts import Counts, Unread
+from homeserver.services.sync.counts import RoomCounts, Unread
 from homeserver.storage.store import Store
 from tests.builders.cluster import Cluster
-from tests.services.sync.client_model import Client, read_answer
+from tests.services.sync.client_model import Client, Json, read_answer
 from tests.services.sync.generator import Step, examples, plan, play_all
 from tests.services.sync.recount import Recount
 from tests.services.sync.story import Story, change_rules
 from tests.services.sync.world import World, open_world
 
 VERBS: Mapping[str, int] = {
-    "message": 30, "mention": 12, "state": 4, "power": 2, "receipt": 10, "redact": 8, "join": 2, "leave": 2,
+    "message": 20, "reply": 16, "mention": 12, "state": 4, "power": 2, "receipt": 8, "thread_receipt": 6,
+    "redact": 8, "join": 2, "leave": 2,
     "rule": 5, "ignore": 2, "remote": 4,
 }  # fmt: skip
 PEOPLE = 12
 LENGTH = 60
 
 
-async def _counts(world: World, person: str, rooms: Sequence[str]) -> dict[str, Counts]:
+async def _counts(world: World, person: str, rooms: Sequence[str]) -> dict[str, RoomCounts]:
     unread = Unread(world.house.rule_book, world.house.slots)
 
-    def work(store: Store) -> dict[str, Counts]:
+    def work(store: Store) -> dict[str, RoomCounts]:
         numbers = {store.rooms.get(room).number: room for room in rooms}
         return {numbers[number]: counts for number, counts in unread(store, person, list(numbers)).items()}
 
@@ -46,7 +47,9 @@ async def _check(
             answer = read_answer(await world.house.sync(client.request()))
             client.hear(answer)
             for room in answer.get("rooms", {}).get("join", {}):
-                assert client.joined[room].counts == recount.unread(room, client.user_id), f"{client.user_id}, live"
+                held, unread = client.joined[room], recount.unread(room, client.user_id)
+                assert held.counts == (unread.main if client.by_thread else unread.total), f"{client.user_id}, live"
+                assert held.threads == (unread.threads if client.by_thread else {}), f"{client.user_id}, live"
 
 
 async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
@@ -57,7 +60,8 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
     for number, person in enumerate(story.people[1:]):
         await change_rules(story.rules, person, number, story.rooms[0], story.people[0])
         await recount.learn_rules()
-    clients = [Client(person, "D0") for person in story.people]
+    wants: tuple[Json, Json] = ({"room": {"timeline": {"unread_thread_notifications": True}}}, {})
+    clients = [Client(person, "D0", wants[number % 2]) for number, person in enumerate(story.people)]
     for action in (action for step in steps for action in step):
         chance = random.Random(hash(action.picks))
         await story.play((action,))
@@ -68,7 +72,8 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
 
 
 async def test_counts_equal_a_recount_with_twelve_rule_sets_in_one_room(cluster: Cluster) -> None:
-    """Mentions, keywords, muted rooms and senders, redactions, receipts; more classes than a room has slots."""
+    """Mentions, keywords, muted rooms and senders, threads, redactions, receipts of all kinds; more classes than a room
+    has slots."""
     async with open_world(cluster) as world:
         for seed in examples(3):
             await play_all(world, _play, seed, plan(seed, LENGTH, VERBS))

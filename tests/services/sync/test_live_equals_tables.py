@@ -69,10 +69,10 @@ def _pairs(world: World, story: Story, chance: random.Random) -> list[Pair]:
     return pairs
 
 
-def _drop_something(world: World, chance: random.Random) -> None:
-    """Memory is lost now and then."""
+async def _drop_something(world: World, chance: random.Random) -> None:
+    """Memory is lost now and then, and the server is another process."""
     tail = world.streams.tail
-    match chance.randrange(25):
+    match chance.randrange(30):
         case 0:
             world.house.sync.drop_views()
         case 1:
@@ -80,6 +80,8 @@ def _drop_something(world: World, chance: random.Random) -> None:
                 tail.drop_oldest()
         case 2:
             tail.forget_all()
+        case 3 | 4 as order:
+            await world.restart(in_good_order=order == 3)
 
 
 async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
@@ -88,7 +90,7 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
     pairs = _pairs(world, story, random.Random(seed))
     for step in steps:
         chance = random.Random(hash(step[0].picks))
-        _drop_something(world, chance)
+        await _drop_something(world, chance)
         hasty = [pair for pair in pairs if chance.random() < 0.15]
         await asyncio.gather(story.play(step), *(pair.sync() for pair in hasty))
         for pair in hasty:

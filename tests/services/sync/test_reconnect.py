@@ -76,6 +76,8 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
         chance = random.Random(hash(step[0].picks))
         if chance.random() < 0.05:
             world.house.sync.drop_views()
+        elif chance.random() < 0.05:
+            await world.restart(in_good_order=chance.random() < 0.5)
         if chance.random() < 0.2:
             # A connection that has nothing to wait for would not wait.
             device = chance.choice(devices)

@@ -28,6 +28,7 @@ from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.store import Store
 from homeserver.streams.publications import EventItem, Publication, StateItem
+from tests.builders.abroad import consenting
 from tests.builders.cluster import SERVER_NAME, Cluster
 from tests.builders.machine import SeededRandomness
 
@@ -60,16 +61,43 @@ class RoomLog:
 
 
 class World:
-    def __init__(self, database: Database, streams: Streams) -> None:
-        self.database = database
-        self.streams = streams
+    """`database`, `streams` and `house` are others after a restart."""
+
+    database: Database
+    streams: Streams
+    house: House
+
+    def __init__(self, url: str, positions: PositionFile) -> None:
+        self._url = url
+        self._positions = positions
         self.clock = TickingClock()
-        self.house: House = build_house(database, streams, SERVER_NAME, KEY, self.clock, SeededRandomness())
-        self._append = Append(SERVER_NAME, self.house.rule_book)
+        self._randomness = SeededRandomness()
         self._suffixes = itertools.count(1)
         self._stories = itertools.count(1)
         self.logs: dict[str, RoomLog] = {}
-        streams.publisher.listen(self._note)
+        self._open()
+
+    def _open(self) -> None:
+        self.database, self.streams = open_storage(self._url, SERVER_NAME, self._positions, Pools(3, 3, 1))
+        self.house = build_house(
+            self.database, self.streams, SERVER_NAME, KEY, self.clock, self._randomness, go_abroad=consenting
+        )
+        self._append = Append(SERVER_NAME, self.house.rule_book)
+        self.streams.publisher.listen(self._note)
+
+    async def close(self) -> None:
+        """As a crash would: what only memory holds is lost."""
+        self.house.typing.stop()
+        await self.database.settle()
+        self.database.close()
+
+    async def restart(self, *, in_good_order: bool) -> None:
+        """The next process on the same data. Nobody may be waiting for a sync."""
+        if in_good_order:
+            await self.house.typing.close()
+        await self.close()
+        self._open()
+        await self.house.refill()
 
     def new_story(self) -> int:
         """A number that no story of this world had."""
@@ -163,12 +191,9 @@ async def open_world(cluster: Cluster) -> AsyncIterator[World]:
     """A world on a fresh database."""
     url = cluster.new_database()
     with tempfile.TemporaryDirectory(prefix="parley-sync-") as directory:
-        database, streams = open_storage(url, SERVER_NAME, PositionFile(Path(directory)), Pools(3, 3, 1))
-        world = World(database, streams)
+        world = World(url, PositionFile(Path(directory)))
         try:
             yield world
         finally:
-            world.house.typing.stop()
-            await database.settle()
-            database.close()
+            await world.close()
             cluster.drop(url)

@@ -33,7 +33,8 @@ def apply(room: LockedRoom, appended: Appended) -> None:
     room.drop_event(target.number)
     appended.redacted = (target.event_id, client)
     relations.remove(room, target.number, event)
-    if target.anchor is not None:
+    # What was fetched to fill a gap never counted; it has the anchor of another event, which does.
+    if target.anchor is not None and target.rank == 0:
         room.store.counts.discount(room.row.number, target.anchor)
         if target.thread_id is not None:
             room.store.threads.discount(room.row.number, target.thread_id, target.anchor)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from homeserver.domain.event import Event
 from homeserver.domain.event_order import oldest_first
 from homeserver.domain.redaction import redact
-from homeserver.domain.relations import thread_root
 from homeserver.domain.verdict import Accepted, Rejected
 from homeserver.domain.versions import ROOM_VERSIONS, RoomVersion
 from homeserver.services.persistence import Persistence
@@ -25,7 +24,7 @@ from homeserver.services.rooms.placing import (
     judge_in_room,
     record_hidden,
 )
-from homeserver.services.rooms.projections import redactions
+from homeserver.services.rooms.projections import redactions, relations
 from homeserver.services.rooms.remote.claims import claim_state
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
@@ -156,9 +155,12 @@ class Backfilling:
             replaced = GroupLookup(room, place.group_before).find(event.key)
         redaction = redactions.find_early(room, stored, arrival.early)
         client, wire = split(event.pdu if redaction is None else redact(room.version, event.pdu))
+        thread = relations.find_thread(room, event)
         position = store.take_position()
-        appended = Appended(stored, position, [], False, thread_root(event.content))
+        appended = Appended(stored, position, [], False, thread)
         redactions.apply(room, appended)
+        if redaction is None:
+            relations.apply(room, stored, at)
         write = store.events.add if arrival.outlier is None else store.events.place
         write(
             NewEvent(

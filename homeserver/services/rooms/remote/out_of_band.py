@@ -12,6 +12,7 @@ from homeserver.domain.canonical import canonical_json
 from homeserver.domain.event import Event
 from homeserver.domain.versions import ROOM_VERSIONS, RoomVersion
 from homeserver.ports import Clock
+from homeserver.services.client_form import stripped as _stripped
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.projections.members import display_name
 from homeserver.services.rooms.remote.stubs import find_or_add_room
@@ -58,7 +59,8 @@ class OutOfBand:
                 )
             )  # fmt: skip
             if stripped:
-                told = "[" + ",".join(canonical_json(one).decode() for one in stripped) + "]"
+                # The user's own member event tells who invited, and why.
+                told = "[" + ",".join([*(canonical_json(one).decode() for one in stripped), _stripped(client)]) + "]"
                 store.memberships.set_invite_state(event.state_key or "", row.number, told)
             membership = str(event.content.get("membership"))
             self._stand(store, row, event.state_key or "", membership, number, position, event)

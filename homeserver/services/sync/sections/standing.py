@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from homeserver.services.rooms.invite_policy import INVITE_PERMISSION, blocks_invites
+from homeserver.storage.account_data import GLOBAL
 from homeserver.storage.events import parse_members
 from homeserver.storage.memberships import MembershipRow
 from homeserver.storage.store import Store
@@ -10,7 +12,8 @@ from homeserver.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Invites:
-    """Those by `ignored` users are not told. `tell_all`: also old ones, as the list of ignored users was changed."""
+    """Those by `ignored` users are not told, and none to a user who blocks them all. `tell_all`: also old ones, as
+    these wishes were changed."""
 
     ignored: Collection[str]
     tell_all: bool
@@ -47,6 +50,7 @@ def load_standing(
             # Branches were merged, and the room's state says nothing of the user any more.
             rows[room] = MembershipRow(user_id, room, "leave", 0, upto, user_id, True, None)
     forgotten: set[int] | None = None
+    blocked: bool | None = None
     for row in rows.values():
         told = after is None or row.position > after
         if row.membership == "join":
@@ -54,7 +58,9 @@ def load_standing(
             if after is None or (told and then.get(row.room) != "join"):
                 standing.newly_joined.add(row.room)
         elif row.membership == "invite" and (told or invites.tell_all):
-            if row.sender not in invites.ignored:
+            if blocked is None:
+                blocked = blocks_invites(store.account_data.find(user_id, GLOBAL, INVITE_PERMISSION))
+            if row.sender not in invites.ignored and not blocked:
                 standing.invited[row.room] = row
             elif then.get(row.room) == "join":
                 _add_left(store, standing, replace(row, event=0), key, after, then)

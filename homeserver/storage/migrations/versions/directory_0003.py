@@ -9,13 +9,6 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.create_index("rooms_published", "rooms", ["number"], unique=False, postgresql_where=sa.text("published"))
-    op.create_index(
-        "state_keys_space_children",
-        "state_keys",
-        ["number"],
-        unique=False,
-        postgresql_where=sa.text("type = 'm.space.child'"),
-    )
     op.create_table(
         "reports",
         sa.Column("number", sa.BigInteger(), sa.Identity(always=False), nullable=False),
