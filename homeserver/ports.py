@@ -77,6 +77,14 @@ class RemoteDirectory(Protocol):
         ...
 
 
+class RemoteProfiles(Protocol):
+    """The people of other servers. Raises RemoteError if theirs does not answer."""
+
+    async def profile(self, user_id: str, key: str | None) -> Mapping[str, Any] | None:
+        """All fields of the profile, or the one named; None if there is no such user, or it is not told."""
+        ...
+
+
 class RemoteRooms(Protocol):
     """Memberships of our users in rooms that we are not in, and of others in ours.
 

@@ -33,11 +33,10 @@ class Profile:
         ]
 
     async def get(self, request: Request) -> Result:
-        return _fields(await self._profiles.list_fields(_user_id(request)))
+        return _fields(await self._profiles.ask(_user_id(request), None))
 
     async def get_field(self, request: Request) -> Result:
-        key = request.parameters["key"]
-        return _fields({key: await self._profiles.get_field(_user_id(request), key)})
+        return _fields(await self._profiles.ask(_user_id(request), request.parameters["key"]))
 
     async def set_field(self, request: Request, requester: Requester) -> Result:
         body, key = await request.json_object(), request.parameters["key"]

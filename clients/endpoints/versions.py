@@ -16,13 +16,21 @@ from homeserver.http.routing import Route
 # (matrix-js-sdk and the Dart SDK look for any of v1.1 to v1.13, matrix-nio asks for none). Add a version with its last
 # endpoint. Version 1.1 still has the access token in the query, so that is taken too.
 VERSIONS = ("v1.1",)
+# What clients look for under these names before they use it.
+FEATURES = (
+    "org.matrix.msc2285.stable",  # private read receipts
+    "org.matrix.msc3827.stable",  # the directory tells types of rooms, and looks for them
+    "org.matrix.msc4380.stable",  # blocking all invites
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
+)
 
 
 class Versions:
-    """`features`: extensions that this server has, by name."""
+    """`features`: extensions that this server has besides, by name."""
 
     def __init__(self, features: Collection[str] = ()) -> None:
-        self._features = dict.fromkeys(features, True)
+        self._features = dict.fromkeys((*FEATURES, *features), True)
 
     def routes(self, door: Door) -> list[Route]:
         return [door.public("GET", "/_matrix/client/versions", self.versions)]

@@ -25,6 +25,8 @@ class Bounds:
     """When clients shall come back after the server stopped: evenly spread between these."""
 
     stalled_bytes: int = 1024 * 1024
+    kernel_buffer: int = 256 * 1024
+    """What the kernel keeps for a client that does not read; it would take megabytes for each."""
     fragment: int = 128 * 1024
     """Larger messages are sent in fragments of this size."""
     max_message: int = 1024 * 1024

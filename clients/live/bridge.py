@@ -8,6 +8,7 @@ wait to be written. So what a client makes us hold is bounded, whatever it sends
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -85,8 +86,11 @@ class Bridge(Line):
     # the life of the connection
 
     def opened(self) -> None:
-        if self._speaker is None:
+        if self._speaker is None or self.transport is None:
             return
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._bounds.kernel_buffer)
         self._frames = self._make_frames(self._speaker, self)
         head, self._head = self._head, b""
         self._frames.shake_hands(head)

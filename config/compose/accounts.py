@@ -6,7 +6,7 @@ from typing import cast
 from clients.routes import Accounts
 from config.settings import Settings
 from homeserver.adapters.password_hashing import Argon2Hashing, PasswordCost
-from homeserver.ports import Clock, Randomness
+from homeserver.ports import Clock, Randomness, RemoteProfiles
 from homeserver.services.accounts.data import AccountData
 from homeserver.services.accounts.deactivation import Deactivation
 from homeserver.services.accounts.devices import Devices
@@ -43,8 +43,9 @@ def build_accounts(
     membership: Membership,
     clock: Clock,
     randomness: Randomness,
+    profiles: RemoteProfiles | None = None,
 ) -> Desk:
-    """`secret` is that of shared-secret registration."""
+    """`secret` is that of shared-secret registration; `profiles` those of other servers, if we talk to any."""
     cost = settings.passwords
     hashing = Argon2Hashing(PasswordCost(cost.time_cost, cost.memory_kib, cost.parallelism), cost.queue)
     cache, last_seen = SessionCache(), LastSeen(database)
@@ -65,7 +66,7 @@ def build_accounts(
         registration=registration,
         deactivation=Deactivation(database, devices, clock, membership),
         interactive=InteractiveAuthentication(database, clock, randomness),
-        profiles=Profiles(database, membership),
+        profiles=Profiles(database, membership, settings.server_name, profiles),
         data=AccountData(database),
         filters=Filters(database),
         tags=RoomTags(database),

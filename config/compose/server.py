@@ -19,6 +19,7 @@ from config.listeners import Listener, Listeners
 from config.settings import Settings
 from config.signing_key import read_or_make_signing_key
 from config.system import SystemClock, SystemRandomness
+from federation.directory import RemoteQueries
 from homeserver.http.health import health_routes, metrics_routes
 from homeserver.http.limits import ServerLimits
 from homeserver.http.routing import Route
@@ -56,6 +57,8 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     verification = build_verification(settings, database, key, federation.calls, federation.partners, clock)
     name = settings.server_name
 
+    queries = RemoteQueries(federation.calls) if settings.federation.enabled else None
+
     def go_abroad(remote: Remote) -> Abroad:
         return build_abroad(name, key, federation, verification, clock, randomness, remote)
 
@@ -66,11 +69,12 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         key,
         clock,
         randomness,
+        directory=queries,
         go_abroad=go_abroad if settings.federation.enabled else None,
         turn=_turn_server(settings, clock),
     )
     secret = settings.registration.shared_secret or registration_secret(directory)
-    desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness)
+    desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness, queries)
     receiving = build_receiving(name, key, database, house, federation, verification, None)
     reading = build_reading(name, database, clock, house, desk.accounts.profiles, verification.acls, verification.door)
     facts = PublicFacts(

@@ -20,7 +20,7 @@ from federation.outbound.post import Outcome
 from homeserver.domain.errors import Unavailable
 from homeserver.services.rooms.remote.outgoing import Missed, OutgoingPdu, OutgoingReceipt
 from homeserver.services.rooms.remote.progress import Reached
-from homeserver.telemetry.metrics import EDUS_DROPPED, PDUS_SENT
+from homeserver.telemetry.metrics import PDUS_SENT
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ class Destination:
         self._size = MAX_PDUS
         self._alone = False
         self._failures = 0
+        self._not_before = 0.0
 
     # --- what is to be sent ---------------------------------------------------------------------------------------
 
@@ -153,8 +154,8 @@ class Destination:
 
     @property
     def is_idle(self) -> bool:
-        """It has everything."""
-        return self._missing() is None and not self._typing and not self._presence
+        """There is nothing for it."""
+        return not (self._head or self._pdus or self._receipts or self._typing or self._presence or self.is_behind)
 
     @property
     def is_behind(self) -> bool:
@@ -168,9 +169,6 @@ class Destination:
 
     def reached(self) -> Reached | None:
         """Up to where it has everything; None if it has all that was handed out."""
-        return self._missing()
-
-    def _missing(self) -> Reached | None:
         events, receipts = self._first_event(), self._first_receipt()
         if events is None and receipts is None:
             return None
@@ -204,6 +202,9 @@ class Destination:
             if not self._courier.allows(self.server):
                 self._drop_all()
                 return None
+            rest = self._not_before - self._handed.now()
+            if rest > 0:
+                return rest
             wait = await self._courier.wait_seconds(self.server)
             if wait > 0:
                 self._fall_behind(wait)
@@ -213,14 +214,21 @@ class Destination:
                     await self._read_missed()
                 except Unavailable as error:
                     logger.warning("what waits for %s cannot be read now: %s", self.server, error)
-                    return self._pause(1)
+                    return self._first_pause
             head = self._head = self._head or self._pack()
+            if head is None and self.is_behind:
+                continue  # nothing on this page concerns it
             if head is None:
                 return max(0.0, self._receipts_due - self._handed.now()) if self._receipts else None
             pause = self._learn(head, await self._courier.send(self.server, head))
             if pause:
+                self._not_before = self._handed.now() + pause
                 return pause
         return None
+
+    def hurry(self) -> None:
+        """It may be tried before its pause is over: it asked something of us, or answered."""
+        self._not_before = 0.0
 
     def _pack(self) -> Transaction | None:
         """The next transaction, if there is something to send now."""
@@ -244,25 +252,33 @@ class Destination:
     def _learn(self, head: Transaction, outcome: Outcome) -> float:
         """What follows from an outcome; for how many seconds to leave the server alone."""
         if outcome is Outcome.TAKEN:
-            if self._after is not None and head.pdus:
-                self._after = max(self._after, head.pdus[-1].position)
-            self._head, self._failures = None, 0
-            self._size = min(MAX_PDUS, 2 * self._size)
+            self._leave(head)
+            self._failures, self._size = 0, min(MAX_PDUS, 2 * self._size)
             self._alone = self._alone and not head.units
             return 0.0
         self._failures += 1
-        if outcome is Outcome.REFUSED:
-            self._head = None
-            self._split(head)
-            return self._pause(self._failures - FREE_REFUSALS)
-        if outcome is Outcome.BROKEN and len(head.pdus) <= 1 and self._failures > MOST_BROKEN:
-            self._head = None
-            self._split(head)
-        elif outcome is Outcome.BROKEN:
-            self._size = max(1, len(head.pdus) // 2)
         pause = self._pause(self._failures)
-        self._fall_behind(KEEP_SECONDS + 1 if outcome is Outcome.BROKEN else pause)
+        if outcome is Outcome.AWAY:
+            self._fall_behind(pause)
+        elif outcome is Outcome.REFUSED:
+            self._leave(head)
+            self._split(head)
+            pause = self._pause(self._failures - FREE_REFUSALS)
+            if pause > KEEP_SECONDS:
+                self._fall_behind(pause)
+        else:
+            self._size = max(1, len(head.pdus) // 2)
+            if len(head.pdus) <= 1 and self._failures > MOST_BROKEN:
+                self._leave(head)
+                self._split(head)
+            self._fall_behind(LONGEST_PAUSE)
         return pause
+
+    def _leave(self, head: Transaction) -> None:
+        """It will not be sent again as it is."""
+        self._head = None
+        if self._after is not None and head.pdus:
+            self._after = max(self._after, head.pdus[-1].position)
 
     def _split(self, head: Transaction) -> None:
         """Something in this transaction is not wanted: less of it goes out next, or the one thing is set aside."""
@@ -279,12 +295,9 @@ class Destination:
             self._set_aside(head.pdus[0])
         else:
             self._alone = False
-            EDUS_DROPPED.inc()
             logger.warning("%s refuses receipts, typing or presence: they are dropped", self.server)
 
     def _set_aside(self, pdu: OutgoingPdu) -> None:
-        if self._after is not None:
-            self._after = max(self._after, pdu.position)
         PDUS_SENT.labels("set_aside").inc()
         fields = {"destination": self.server, "event_id": pdu.event_id}
         logger.warning("another server refuses an event: it is set aside", extra={"fields": fields})
@@ -297,12 +310,13 @@ class Destination:
     def _fall_behind(self, pause: float) -> None:
         """Gives up what is in memory, for it can be read again. The transaction under way is kept for a short pause:
         the server may have taken it, and knows it by its id."""
-        reached = self._missing() or self._handed.handed
+        reached = self.reached() or self._handed.handed
         self._after, self._receipts_after = reached.events, reached.receipts
         self._pdus.clear()
         self._receipts.clear()
         self._typing, self._presence = {}, {}
-        if pause > KEEP_SECONDS:
+        head = self._head
+        if pause > KEEP_SECONDS or (head is not None and not head.pdus and not head.units.receipts):
             self._head = None
 
     async def _read_missed(self) -> None:

@@ -126,7 +126,11 @@ class Post:
         PDUS_SENT.labels("error").inc(len(errors))
         PDUS_SENT.labels("taken").inc(len(transaction.pdus) - len(errors))
         units = transaction.units
-        counts = {"m.receipt": len(units.receipts), "m.typing": len(units.typing or ()), "m.presence": len(units.presence)}
+        counts = {
+            "m.receipt": len(units.receipts),
+            "m.typing": len(units.typing or ()),
+            "m.presence": len(units.presence),
+        }
         for type, count in counts.items():
             if count:
                 EDUS_SENT.labels(type).inc(count)

@@ -69,7 +69,7 @@ class People:
         )
         self.shared_secret = SharedSecretRegistration(self.registration, self.clock, self.randomness, secret=SECRET)
         self.interactive = InteractiveAuthentication(database, self.clock, self.randomness)
-        self.profiles = Profiles(database, self.rooms)
+        self.profiles = Profiles(database, self.rooms, SERVER_NAME)
         self.deactivation = Deactivation(database, self.devices, self.clock, self.rooms)
         self.data, self.filters = AccountData(database), Filters(database)
 

@@ -103,17 +103,17 @@ class WebSocketClient:
         headers: Mapping[str, str] | None = None,
         query: str = "",
         context: ssl.SSLContext | None = None,
-        small: bool = False,
+        buffer: int = 0,
     ) -> Self:
         """`browser`: the token goes in a subprotocol. `headers` are added, or replace what is sent (None: left out).
-        `small`: this end buffers little. Raises Refused."""
+        `buffer`: how much this end buffers, roughly. Raises Refused."""
         parts = urlsplit(url)
         plain = socket.create_connection((parts.hostname or "", parts.port or 80))
-        if small:
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if buffer:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         plain.setblocking(False)
         tls: dict[str, Any] = {"ssl": context, "server_hostname": "localhost"} if parts.scheme == "https" else {}
-        reader, writer = await asyncio.open_connection(sock=plain, limit=4096 if small else 2**16, **tls)
+        reader, writer = await asyncio.open_connection(sock=plain, limit=buffer or 2**16, **tls)
         one = cls(reader, writer)
         sent: dict[str, str | None] = {
             "Host": "localhost",

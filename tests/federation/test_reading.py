@@ -68,7 +68,7 @@ async def library(cluster: Cluster) -> AsyncIterator[Library]:
     bench.online(inside, outside)
     async with open_scene(cluster) as scene:
         door = PeerDoor(SERVER_NAME, bench.keyring, Partners(), bench.clock)
-        profiles = Profiles(scene.database, scene.services.membership)
+        profiles = Profiles(scene.database, scene.services.membership, SERVER_NAME)
         acls = RoomAcls(StandingAcls(scene.database))
         routes = build_reading(SERVER_NAME, scene.database, scene.clock, scene.services, profiles, acls, door)
         server = HttpServer(routes, clock=scene.clock, stopping=asyncio.Event())

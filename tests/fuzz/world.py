@@ -35,6 +35,8 @@ EVENT_TYPES = (
 )  # fmt: skip
 WORDS: Mapping[str, tuple[str, ...]] = {
     "#": ("#place:test.example", "#nowhere:test.example", "#far:other.example"),
+    "{tag}": ("m.favourite", "u.work", "x"),
+    "new_version": VERSIONS,
     "type": (
         *EVENT_TYPES,
         *["m.login.password", "m.login.dummy"] * 5,
@@ -153,7 +155,7 @@ class World:
             return dice.choice(PLAIN)
         if name == "{user_id}" and dice.random() < 0.9:
             return self.speaker
-        if name == "{room_id_or_alias}" and dice.random() < 0.1:
+        if name == "{room_alias}" or (name == "{room_id_or_alias}" and dice.random() < 0.1):
             name = "#"
         for kind, names in (
             ("@", NAMES_OF_USERS), ("!", NAMES_OF_ROOMS), ("$", NAMES_OF_EVENTS), ("from", NAMES_OF_TOKENS)

@@ -1,6 +1,6 @@
-"""Profiles of local users: name, avatar, and whatever fields clients agree on.
+"""Profiles: name, avatar, and whatever fields clients agree on.
 
-Profiles of users of other servers are not known here; they are asked of those servers.
+Those of local users are kept here; those of users of other servers are asked of these.
 https://spec.matrix.org/v1.19/client-server-api/#profiles
 """
 
@@ -8,7 +8,8 @@ import re
 from typing import Any, Protocol
 
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound
-from homeserver.domain.identifiers import fits
+from homeserver.domain.identifiers import domain_of, fits
+from homeserver.ports import RemoteProfiles
 from homeserver.services.accounts.requester import Requester
 from homeserver.services.kept_json import kept_json
 from homeserver.services.persistence import Persistence
@@ -39,9 +40,26 @@ class RoomProfiles(Protocol):
 
 
 class Profiles:
-    def __init__(self, database: Persistence, rooms: RoomProfiles) -> None:
+    """`remote` is None where this server talks to no other."""
+
+    def __init__(
+        self, database: Persistence, rooms: RoomProfiles, server_name: str, remote: RemoteProfiles | None = None
+    ) -> None:
         self._database = database
         self._rooms = rooms
+        self._server_name = server_name
+        self._remote = remote
+
+    async def ask(self, user_id: str, key: str | None) -> dict[str, str]:
+        """All fields, or the one named, each value as JSON, also of users of other servers. Raises NotFound, and
+        RemoteError if their server does not answer."""
+        if domain_of(user_id) == self._server_name:
+            return await self.list_fields(user_id) if key is None else {key: await self.get_field(user_id, key)}
+        found = None if self._remote is None else await self._remote.profile(user_id, key)
+        if found is None or (key is not None and key not in found):
+            raise NotFound("There is no such profile")
+        wanted = found.items() if key is None else [(key, found[key])]
+        return {name: kept_json(value) for name, value in wanted}
 
     async def list_fields(self, user_id: str) -> dict[str, str]:
         """All fields, each value as JSON. Raises NotFound for somebody who is not a user of this server."""

@@ -17,7 +17,6 @@ from homeserver.services.persistence import Persistence
 from homeserver.storage.store import Store
 from homeserver.streams.publications import Publication, SessionEnded
 
-
 # Told of tokens, by their hashes, that are no longer good, and whether their device goes on with another one.
 EndListener = Callable[[Sequence[bytes], bool], None]
 

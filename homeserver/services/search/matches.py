@@ -20,6 +20,7 @@ END = 2**62
 MOST_MATCHES = 5_000
 # Matches that are read in all rooms together, the reader's or not, before a search gives up looking further back.
 MOST_LOOKED_AT = 60_000
+MOST_WINDOWS = 64
 # The next window may be 16 times as wide if this one had so few.
 SPARSE = MOST_READ // 16
 
@@ -73,19 +74,26 @@ def find_newest(search: Search, wanted: Wanted, top: Place, most: int) -> Found:
     """The newest `most` matches below `top`."""
     matches: list[Match] = []
     level, below, looked_at = 0, top, 0
-    while looked_at < MOST_LOOKED_AT:
+    # By level: down to where its windows are known to hold too much.
+    crowded: dict[int, int] = {}
+    for _ in range(MOST_WINDOWS):
         window = search.read_window(wanted, below, level, most + 1 - len(matches))
         looked_at += window.read
         if window.is_cut and level > 0:
+            crowded[level] = window.low
             level -= 1
-            continue
-        matches += window.matches
-        if len(matches) > most or window.is_cut:
-            matches = matches[:most]
-            return Found(matches, matches[-1].place if matches else below, True)
-        if window.low == 0:
-            return Found(matches, Place(0, -RANK_END), False)
-        below = Place(window.low, -RANK_END)
-        if window.read <= SPARSE:
-            level = min(level + 1, WIDEST)
+        else:
+            matches += window.matches
+            if len(matches) > most or window.is_cut:
+                matches = matches[:most]
+                return Found(matches, matches[-1].place if matches else below, True)
+            if window.low == 0:
+                return Found(matches, Place(0, -RANK_END), False)
+            below = Place(window.low, -RANK_END)
+            if window.read <= SPARSE:
+                level = min(level + 1, WIDEST)
+            while below.anchor > crowded.get(level, END):
+                level -= 1
+        if looked_at >= MOST_LOOKED_AT:
+            break
     return Found(matches, below, True)
