@@ -155,6 +155,13 @@ class Process:
             Running("follower of search", searching.follower),
             Running("rebuild of search", searching.rebuild),
         ]
+        if self._settings.federation.enabled:
+            sending = server.sending
+            jobs += [
+                Running("follower of the outbox", sending.follower),
+                Running("outbox", sending.outbox),
+                Periodic("journal of servers in rooms", FORGET_SECONDS, sending.progress.prune),
+            ]
         if self._postgres is not None:
             jobs.append(Periodic("database", SUPERVISE_SECONDS, self._supervise))
         return jobs

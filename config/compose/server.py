@@ -12,6 +12,7 @@ from config.compose.federation import Federation, build_federation
 from config.compose.house import Abroad, House, Remote, build_house
 from config.compose.reading import build_reading
 from config.compose.receiving import Receiving, build_abroad, build_receiving
+from config.compose.sending import Sending, build_sending
 from config.compose.storage import Pools, Streams, open_storage
 from config.compose.verification import Verification, build_verification
 from config.data_directory import PositionFile, registration_secret
@@ -41,6 +42,7 @@ class Server:
     federation: Federation
     verification: Verification
     receiving: Receiving
+    sending: Sending
     listeners: Listeners
     stopping: asyncio.Event
     certificates: list[Certificate]
@@ -76,6 +78,16 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     secret = settings.registration.shared_secret or registration_secret(directory)
     desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness, queries)
     receiving = build_receiving(name, key, database, house, federation, verification, None)
+    sending = build_sending(
+        name,
+        database,
+        streams,
+        federation.calls,
+        federation.backoff,
+        federation.partners,
+        clock,
+        randomness,
+    )
     reading = build_reading(name, database, clock, house, desk.accounts.profiles, verification.acls, verification.door)
     facts = PublicFacts(
         settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
@@ -110,6 +122,7 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         federation,
         verification,
         receiving,
+        sending,
         Listeners(listeners, clock=clock, stopping=stopping, limits=_server_limits(settings)),
         stopping,
         certificates,

@@ -16,6 +16,7 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from federation.outbound.destination import Courier, Destination
@@ -30,7 +31,9 @@ logger = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0
 # A server that has not taken something for so long gets a row, so that the cursor passes it.
 SLOW_SECONDS = 5.0
-BEGIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+# One that has everything is forgotten after so long.
+IDLE_SECONDS = 60.0
 # A receipt goes at once into a room with so few other servers; else so many servers are told per second.
 FEW_SERVERS = 5
 RECEIPTS_PER_SECOND = 50
@@ -83,13 +86,14 @@ class Outbox:
         self._first_pause = first_pause
         self._destinations: dict[str, Destination] = {}
         self._schedule = Schedule(self._work, self._lies_behind)
-        # Since when a destination has not got everything.
-        self._since: dict[str, float] = {}
+        # Since when a destination has got as much as it has; None: everything.
+        self._since: dict[str, tuple[Reached | None, float]] = {}
         # Which rows there are, and what the cursors are.
         self._rows: dict[str, Reached] = {}
         self._saved: Reached | None = None
         self._start: Kept | None = None
-        self._begun, self._stop, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._begun, self._placed = asyncio.Event(), asyncio.Event()
+        self._stop, self._news = asyncio.Event(), asyncio.Event()
         self.handed = Reached(0, 0)
         outages.listen(self._may_be_up)
 
@@ -105,6 +109,7 @@ class Outbox:
     async def save_cursor(self, name: str, position: int) -> None:
         """Everything up to here was handed out. It is written down when it was taken, too."""
         self.handed = Reached(max(position, self.handed.events), self.handed.receipts)
+        self._placed.set()
         self._news.set()
 
     async def act(self, events: Sequence[OutgoingEvent]) -> None:
@@ -140,7 +145,8 @@ class Outbox:
         away is not told. Our own name among `servers` does no harm: nobody is called by it."""
         for server in servers:
             destination = self._of(server)
-            if all([destination.add_presence(str(update["user_id"]), update) for update in updates]):
+            taken = [destination.add_presence(str(update["user_id"]), update) for update in updates]
+            if any(taken):
                 self._schedule.wake(server)
 
     # --- running --------------------------------------------------------------------------------------------------
@@ -148,41 +154,54 @@ class Outbox:
     async def run(self) -> None:
         """Until `stop`; then what is not taken yet is written down."""
         kept = await self._begin()
-        edus = asyncio.create_task(self._edus.run(kept.receipts, self))
+        if kept is None:
+            return
+        edus = asyncio.create_task(self._run_edus(kept.receipts))
         try:
             while not self._stop.is_set():
-                await self._news.wait()
+                await self._wait(self._news, IDLE_SECONDS)
                 self._news.clear()
-                await self._wait(SAVE_SECONDS)
+                await self._wait(self._stop, SAVE_SECONDS)
                 await self._save()
         finally:
             self._edus.stop()
-            await asyncio.gather(edus, return_exceptions=True)
-            await self._schedule.stop()
+            await asyncio.gather(edus, self._schedule.stop(), return_exceptions=True)
         await self._save(final=True)
 
     def stop(self) -> None:
-        self._stop.set()
-        self._news.set()
-        self._begun.set()
+        for event in (self._stop, self._news, self._begun, self._placed):
+            event.set()
 
-    async def _begin(self) -> Kept:
-        while True:
+    async def _begin(self) -> Kept | None:
+        """Goes on where the process before stopped. None: there is nothing to go on with any more."""
+        kept: Kept | None = None
+        while kept is None and not self._stop.is_set():
             try:
                 kept = await self._progress.load()
-                break
             except Unavailable as error:
                 logger.warning("nothing is sent to other servers yet: %s", error)
-                await asyncio.sleep(BEGIN_SECONDS)
+                await self._wait(self._stop, RETRY_SECONDS)
+        if kept is None:
+            return None
         self.handed = Reached(kept.events or 0, kept.receipts or 0)
         self._rows = dict(kept.behind)
         for server, reached in kept.behind.items():
             self._destinations[server] = self._new(server, reached)
         self._start = kept
         self._begun.set()
+        if kept.events is None:
+            await self._placed.wait()  # until the follower knows where it begins
         for server in kept.behind:
             self._schedule.wake(server)
-        return kept
+        return None if self._stop.is_set() else kept
+
+    async def _run_edus(self, after: int | None) -> None:
+        while not self._stop.is_set():
+            try:
+                await self._edus.run(after, self)
+            except Unavailable as error:
+                logger.warning("what our users type and read is not told yet: %s", error)
+                await self._wait(self._stop, RETRY_SECONDS)
 
     def _of(self, server: str) -> Destination:
         destination = self._destinations.get(server)
@@ -221,13 +240,16 @@ class Outbox:
         events, receipts = self.handed.events, self.handed.receipts
         for server, destination in list(self._destinations.items()):
             reached = destination.reached()
+            before, since = self._since.get(server, (reached, now))
+            if reached != before:
+                since = now
+            self._since[server] = (reached, since)
             if reached is None:
-                self._since.pop(server, None)
-                if destination.is_idle and self._schedule.is_quiet(server):
-                    del self._destinations[server]
+                if destination.is_idle and now - since >= IDLE_SECONDS and self._schedule.is_quiet(server):
+                    del self._destinations[server], self._since[server]
                 continue
-            since = self._since.setdefault(server, now)
-            if final or server in self._rows or destination.is_behind or now - since >= SLOW_SECONDS:
+            slow = SLOW_SECONDS if reached.events < self.handed.events else SLOW_SECONDS + MOST_DELAY
+            if final or server in self._rows or destination.is_behind or now - since >= slow:
                 rows[server] = reached
             else:
                 events, receipts = min(events, reached.events), min(receipts, reached.receipts)
@@ -247,10 +269,9 @@ class Outbox:
             return
         self._saved, self._rows = cursors, rows
 
-    async def _wait(self, seconds: float) -> None:
-        """So long, unless it is stopped."""
-        try:
+    @staticmethod
+    async def _wait(event: asyncio.Event, seconds: float) -> None:
+        """For an event, at most so long."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            return
+                await event.wait()

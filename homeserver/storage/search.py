@@ -21,8 +21,9 @@ from homeserver.storage.transaction import Statement, Transaction
 # The widths of the blocks, as powers of two. A window is one block, or, at the last level, everything.
 BLOCKS = (14, 18, 22)
 WIDEST = len(BLOCKS)
-# One window reads no more rows than this. The smallest has not so many, but for what was back-filled before one event.
-MOST_READ = 20_000
+# No more rows than this are read of a window: of the narrowest, which has not so many but for what was back-filled
+# before one event, and of the wider ones, which are for what is rare.
+MOST_READ, MOST_READ_OF_WIDE = 20_000, 6_000
 # Of one row's rank: so much is 1.
 UNIT = 1_000_000
 NOT_A_BODY = crc32(b"\0state") - 0x80000000
@@ -45,8 +46,8 @@ SIZE = "SELECT pg_stat_get_live_tuples('search'::regclass), pg_total_relation_si
 
 # $1, $2: below this place; $3: keys; $4: rooms, sorted; $5: the anchor up to which each may be seen; $6: words that are
 # ranked, or NULL; $7: words that begin with them; $8: how many rows; $9: numbers, all of them; $10: words, as a query;
-# $11: numbers, one of them.
-_TYPES = "bigint, int, int[], bigint[], bigint[], text, text, int, int[], text, int[]"
+# $11: numbers, one of them; $12: how many rows are read.
+_TYPES = "bigint, int, int[], bigint[], bigint[], text, text, int, int[], text, int[], int"
 _WINDOW = (
     "SELECT event, room, anchor, rank, edit, least(anchor, edit_anchor), CASE WHEN mine THEN"
     f" coalesce(((ts_rank(words, $6::tsquery, 1) + ts_rank(words, $7::tsquery, 1)) * {UNIT})::int, 0) END, mine, total"
@@ -54,7 +55,7 @@ _WINDOW = (
     " FROM (SELECT *, count(*) OVER () AS total,"
     " coalesce(($4)[at] = room AND greatest(anchor, edit_anchor) <= ($5)[at], false) AS mine"
     " FROM (SELECT event, room, anchor, rank, edit, edit_anchor, words, width_bucket(room, $4) AS at FROM search"
-    f" WHERE %s AND (anchor, rank) < ($1, $2) AND key = ANY($3) LIMIT {MOST_READ + 1}) m) n"
+    " WHERE %s AND (anchor, rank) < ($1, $2) AND key = ANY($3) LIMIT $12) m) n"
     " ORDER BY mine DESC, anchor DESC, rank DESC LIMIT $8"
 )
 _NUMBERS, _WORDS, _ONE_OF = "grams @> $9", "words @@ $10::tsquery", "grams && $11"
@@ -125,8 +126,8 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The matches of a stretch of positions, newest first, and where it begins. `read`: how many matches there were in
-    all rooms, MOST_READ at most; `is_cut`: there were more."""
+    """The matches of a stretch of positions, newest first, and where it begins. `read`: how many matches were read, of
+    all rooms; `is_cut`: there are more."""
 
     matches: list[Match]
     low: int
@@ -170,6 +171,7 @@ class Search:
             numbers.append(HAS_FILE)
         rooms = sorted(wanted.rooms)
         few = len(rooms) <= FEW_ROOMS
+        most_read = MOST_READ if level == 0 else MOST_READ_OF_WIDE
         statement = STATEMENTS[bool(numbers), bool(wanted.words), few]
         self._transaction.defer_text(BY_INDEX)
         found = self._transaction.fetch(
@@ -177,11 +179,11 @@ class Search:
             " | ".join(f"'{word}'" for word in wanted.named) or None,
             " | ".join(f"'{word}':*" for word in wanted.named) or None, most, numbers,
             " & ".join(f"'{word}'" for word in wanted.words) or None,
-            [_mark("room", room) for room in rooms] if few else [],
+            [_mark("room", room) for room in rooms] if few else [], most_read + 1,
         )  # fmt: skip
         read = found[0][8] if found else 0
         matches = [Match(*row[:7]) for row in found if row[7]]
-        return Window(matches, low, min(read, MOST_READ), read > MOST_READ)
+        return Window(matches, low, read, read > most_read)
 
     def size(self) -> tuple[int, int]:
         """How many events can be found, roughly, and how many bytes the table and its indexes have."""

@@ -113,7 +113,7 @@ async def test_every_search_uses_an_index(house: TestHouse, explained: Engine) -
     """EXPLAIN shows, for numbers, words and both, in few rooms and in many, before there are figures about the table
     and after."""
     await put(house, [row(n, n, room=n % 40, grams=(1000 + n % 900, COMMON, -n)) for n in range(1, 6_001)])
-    arguments = "2000000, 0, '{0}', '{1,2,3}', '{9,9,9}', 'x', 'x', 10, '{1005,12}', '''common''', '{5,6}'"
+    arguments = "2000000, 0, '{0}', '{1,2,3}', '{9,9,9}', 'x', 'x', 10, '{1005,12}', '''common''', '{5,6}', 6001"
     with explained.connect() as connection:
         connection.execute(text("SET enable_seqscan = off"))
         for figures in ("SELECT 1", "ANALYZE search"):

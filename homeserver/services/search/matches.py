@@ -12,7 +12,7 @@ from homeserver.domain.search_query import Query
 from homeserver.domain.search_text import TYPES, Key
 from homeserver.storage.history import RANK_END, Place
 from homeserver.storage.memberships import MembershipRow
-from homeserver.storage.search import MOST_READ, WIDEST, Match, Search, Wanted
+from homeserver.storage.search import MOST_READ_OF_WIDE, WIDEST, Match, Search, Wanted
 from homeserver.storage.store import Store
 
 END = 2**62
@@ -22,7 +22,7 @@ MOST_MATCHES = 5_000
 MOST_LOOKED_AT = 60_000
 MOST_WINDOWS = 64
 # The next window may be 16 times as wide if this one had so few.
-SPARSE = MOST_READ // 16
+SPARSE = MOST_READ_OF_WIDE // 16
 
 
 @dataclass(frozen=True, slots=True)

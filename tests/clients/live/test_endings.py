@@ -94,7 +94,8 @@ async def test_binary(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [{}, {"what": 1}, {"sync": {}, "request": {}}, {"cancel": 1}, {"cancel": False}, {"hello": {}}, {"ping": 1}]
+    "frame",
+    [{}, {"what": 1}, {"sync": {}, "request": {}}, {"cancel": 1}, {"cancel": False}, {"hello": {}}, {"ping": 1}],
 )
 async def test_unknown_frames(stage: Stage, frame: dict[str, Any]) -> None:
     """With an id they are answered, and the socket goes on."""
@@ -165,7 +166,7 @@ async def test_a_stalled_reader(stage: Stage) -> None:
     scene = await stage(bounds=Bounds(stall=0.5, stalled_bytes=200_000))
     alice, bob, room = await scene.pair()
     words = await much(bob, room)
-    socket = await alice.connect(buffer=4_096)
+    socket = await alice.connect(buffer=65_536)
     await socket.begin(sync=alice.sync(filter={"room": {"timeline": {"limit": 100}}}))
     await until(lambda: not len(scene.served.sockets), what="the socket is given up")
     assert (await socket.closed()).code in (4408, 1006)
@@ -242,7 +243,7 @@ async def test_a_stop_with_somebody_who_does_not_read(stage: Stage) -> None:
     scene = await stage(bounds=Bounds(goodbye=0.2))
     alice, bob, room = await scene.pair()
     await much(bob, room)
-    socket = await alice.connect(buffer=4_096)
+    socket = await alice.connect(buffer=65_536)
     await socket.begin(sync=alice.sync(filter={"room": {"timeline": {"limit": 100}}}))
     await until(lambda: scene.served.sockets.waiting > 1_000_000, what="much waits")
     await scene.served.server.drain(5)

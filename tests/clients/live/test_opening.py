@@ -107,7 +107,9 @@ async def test_what_is_no_websocket(stage: Stage, headers: dict[str, str | None]
     assert refused.value.headers["upgrade"] == "websocket"
 
 
-@pytest.mark.parametrize("headers", [{"Sec-WebSocket-Key": None}, {"Sec-WebSocket-Key": "AAAA"}, {"Content-Length": "5"}])
+@pytest.mark.parametrize(
+    "headers", [{"Sec-WebSocket-Key": None}, {"Sec-WebSocket-Key": "AAAA"}, {"Content-Length": "5"}]
+)
 async def test_a_broken_handshake(stage: Stage, headers: dict[str, str | None]) -> None:
     """400, and no socket."""
     scene = await stage()

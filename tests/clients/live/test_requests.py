@@ -14,6 +14,7 @@ from clients.live.work import ALLOWED
 from tests.builders.websocket import PONG, TEXT, WebSocketClient, masked
 from tests.clients.live.conftest import Person, send_request
 from tests.conformance.client import v3
+from tests.fuzz.routes import declared_routes
 
 Stage = Callable[..., Any]
 
@@ -35,7 +36,7 @@ async def said(person: Person, room: str, start: str) -> list[str]:
 async def test_what_may_be_asked(stage: Stage) -> None:
     """Everything on the list works as over HTTP."""
     scene = await stage()
-    alice, bob, room = await scene.pair()
+    alice, _, room = await scene.pair()
     socket = await alice.connect()
     sent = await socket.ask(request=send_request(room, "t1"))
     event = sent.body["event_id"]
@@ -55,9 +56,7 @@ async def test_what_may_be_asked(stage: Stage) -> None:
 
 
 async def test_every_route_on_the_list_is_one_of_http(stage: Stage) -> None:
-    """A path that was renamed would be missing from sockets unseen. (Messages to devices are not there yet everywhere.)"""
-    from tests.fuzz.routes import declared_routes
-
+    """A path that was renamed would be missing here unseen."""
     there = {(route.method, route.path) for route in declared_routes()}
     assert {path for _, path in ALLOWED - there} <= {"/_matrix/client/v3/sendToDevice/{event_type}/{txn_id}"}
 

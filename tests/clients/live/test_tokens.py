@@ -57,10 +57,7 @@ async def test_a_new_token_before_the_old_one_ends(stage: Stage) -> None:
 async def test_expiry(stage: Stage) -> None:
     """At that moment, though nothing was asked: a soft logout, and then 4401 unless a new token comes."""
     scene = await stage(bounds=Bounds(new_auth=0.1))
-    alice, _, room = await scene.pair()
-    alice = await scene.device(alice)
-    await alice.start()
-    alice = await scene.device(alice, device_id=alice.http.device_id)
+    alice = await scene.device(await scene.person("alice"))
     await expires_soon(scene, alice, 300)
     socket = await alice.connect()
     id = await socket.begin(sync={"since": "x", "timeout": 0})

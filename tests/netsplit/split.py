@@ -1,0 +1,153 @@
+"""One netsplit: three servers in a room, parted, busy, joined again, compared."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.builders.allies import Ally
+from tests.builders.waiting import until
+from tests.conformance.client import MatrixClient, v3
+from tests.netsplit.people import Side
+
+# How long the servers may take to agree: after an outage they call each other seldom.
+HEALING_SECONDS = 300.0
+MAX_PAGES = 500
+
+
+@dataclass
+class Outcome:
+    """What was compared. `soft_failed` says, by server, which events it does not show."""
+
+    version: str
+    seed: int
+    events: int
+    state: int
+    done: dict[str, int]
+    soft_failed: dict[str, list[str]] = field(default_factory=dict)
+
+
+async def split_and_heal(
+    allies: Sequence[Ally], clients: Sequence[Sequence[MatrixClient]], version: str, seed: int, messages: int
+) -> Outcome:
+    """`messages`: about so many things are done on each side. AssertionError unless all agree at last."""
+    dice = random.Random(f"{seed} {version}")
+    sides = [Side(ally, list(people)) for ally, people in zip(allies, clients, strict=True)]
+    first = sides[0]
+    everybody = [person.user_id for side in sides for person in side.people]
+    powers = {side.people[0].user_id: 50 for side in sides[1:]}
+    room = await first.people[0].create_room(
+        preset="public_chat",
+        room_version=version,
+        power_level_content_override={"users": _levels(first, version, powers)},
+    )
+    for side in sides:
+        for person in side.people:
+            if person is not first.people[0]:
+                await person.join(room, via=[first.ally.name])
+    await until(lambda: _agree(sides, room), HEALING_SECONDS, "all are in the room")
+    for side in sides:
+        side.ally.cut()
+    await asyncio.gather(*(_be_busy(side, random.Random(dice.random()), room, everybody, messages) for side in sides))
+    for side in sides:
+        side.ally.heal()
+    await _meet_again(sides, room)
+    return _compared(sides, room, version, seed)
+
+
+def _levels(first: Side, version: str, powers: dict[str, int]) -> dict[str, int]:
+    """The creator's own level stands there only where it is not implied."""
+    return powers if version == "12" else {first.people[0].user_id: 100, **powers}
+
+
+async def _be_busy(side: Side, dice: random.Random, room: str, everybody: list[str], messages: int) -> None:
+    for _ in range(messages):
+        await side.act(dice, room, everybody)
+
+
+async def _meet_again(sides: Sequence[Side], room: str) -> None:
+    """Every server says something until all have heard of all, and then fills its gaps by reading back."""
+    for side in sides:
+        await _speak(side, room)
+    await until(lambda: _is_quiet(sides, room), HEALING_SECONDS, "every outbox is empty")
+    for _ in range(3):
+        for side in sides:
+            await _read_back(side, room)
+    await until(lambda: _agree(sides, room), HEALING_SECONDS, "all agree")
+
+
+async def _speak(side: Side, room: str) -> None:
+    """Somebody who may still speak says something, so that the others hear of this side."""
+    for person in side.people:
+        body = {"msgtype": "m.text", "body": "are you there?"}
+        answer = await person.ask("PUT", v3("rooms", room, "send", "m.room.message", "healed"), body)
+        if answer.status == 200:
+            return
+
+
+async def _is_quiet(sides: Sequence[Side], room: str) -> bool:
+    for side in sides:
+        figures = [await side.ally.metric(name) for name in ("parley_pdus_waiting", "parley_staged_rooms")]
+        behind = await side.ally.metric("parley_destinations_behind")
+        if any(figures) or behind or side.ally.rows("SELECT 1 FROM staged_pdus LIMIT 1"):
+            return False
+    return True
+
+
+async def _read_back(side: Side, room: str) -> None:
+    """Pages through the whole history, as one who may: the gaps on the way are filled."""
+    for person in side.people:
+        start = None
+        for _ in range(MAX_PAGES):
+            query = {"dir": "b", "limit": 100} | ({} if start is None else {"from": start})
+            answer = await person.ask("GET", v3("rooms", room, "messages"), query=query)
+            if answer.status != 200:
+                break
+            start = answer.body.get("end")
+            if start is None:
+                return
+
+
+async def _agree(sides: Sequence[Side], room: str) -> bool:
+    return len({_state(side.ally, room) for side in sides}) == 1
+
+
+def _state(ally: Ally, room: str) -> frozenset[str]:
+    """The ids of the events of the current state."""
+    sql = (
+        "SELECT e.event_id FROM rooms r JOIN current_state c ON c.room = r.number AND c.generation = r.state_generation"
+        " JOIN events e ON e.number = c.event WHERE r.room_id = %s"
+    )
+    return frozenset(row[0] for row in ally.rows(sql, room))
+
+
+def _stored(ally: Ally, room: str) -> frozenset[str]:
+    """The ids of all events that are held, whatever the verdict."""
+    sql = "SELECT e.event_id FROM events e JOIN rooms r ON r.number = e.room WHERE r.room_id = %s"
+    return frozenset(row[0] for row in ally.rows(sql, room))
+
+
+def _compared(sides: Sequence[Side], room: str, version: str, seed: int) -> Outcome:
+    states = [_state(side.ally, room) for side in sides]
+    stored = [_stored(side.ally, room) for side in sides]
+    told = f"version {version}, seed {seed}, room {room}"
+    assert states[0] == states[1] == states[2], f"{told}: the states differ by {_apart(states)}"
+    assert stored[0] == stored[1] == stored[2], f"{told}: the events differ by {_apart(stored)}"
+    done: dict[str, int] = {}
+    for side in sides:
+        for name, count in side.done.items():
+            done[name] = done.get(name, 0) + count
+    outcome = Outcome(version, seed, len(stored[0]), len(states[0]), done)
+    sql = (
+        "SELECT e.event_id FROM events e JOIN rooms r ON r.number = e.room WHERE r.room_id = %s"
+        " AND (e.soft_failed IS NOT NULL OR e.rejected IS NOT NULL)"
+    )
+    hidden = {side.ally.name: frozenset(row[0] for row in side.ally.rows(sql, room)) for side in sides}
+    outcome.soft_failed = {name: sorted(ids) for name, ids in hidden.items()}
+    return outcome
+
+
+def _apart(sets: Sequence[frozenset[str]]) -> list[list[str]]:
+    """What each has that not all have."""
+    common = frozenset.intersection(*sets)
+    return [sorted(one - common)[:10] for one in sets]
