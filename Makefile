@@ -3,7 +3,7 @@
 
 FLAGS ?=
 
-.PHONY: help run test check coverage bench differential fuzz soak attacks-prove
+.PHONY: help run test check coverage bench bench-search differential fuzz soak attacks-prove
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' Makefile
@@ -23,6 +23,9 @@ coverage: .venv/.installed-dev  ## what the last `make test` did not run
 bench: .venv/.installed-dev  ## CPU and latency beside Synapse (docs/reference/performance.md)
 	@scripts/synapse-venv
 	@.venv/bin/python -m tests.benchmarks $(FLAGS)
+
+bench-search: .venv/.installed-dev  ## CPU of a search among 1,000,000 messages, and the size of its index
+	@.venv/bin/python -m tests.benchmarks.search $(FLAGS)
 
 differential: .venv/.installed-dev  ## the pure functions beside Synapse's, 10,000 cases for each room version
 	@scripts/synapse-venv

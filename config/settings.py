@@ -252,8 +252,8 @@ class FederationSettings:
         tuple[ServerKey, ...],
         Key(
             list_of(OLD_KEY),
-            "Keys with which this server signed before it had the one in `signing.key`, so that others can still check "
-            "its old events.",
+            "Keys with which this server signed before it had the one in `signing.key`, as `/_matrix/key/v2/server` "
+            "showed them then, so that others can still check its old events.",
         ),
     ] = ()
     ca_file: Annotated[
@@ -278,9 +278,9 @@ class VoipSettings:
         str | None,
         Key(optional(TEXT), "The secret that it shares with Parley (coturn: `use-auth-secret`, `static-auth-secret`)."),
     ] = field(default=None, repr=False)
-    turn_lifetime_seconds: Annotated[
-        int, Key(whole(60, 604_800), "How long the credentials of a client are good.")
-    ] = 86_400
+    turn_lifetime_seconds: Annotated[int, Key(whole(60, 604_800), "How long the credentials of a client are good.")] = (
+        86_400
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,4 +103,4 @@ def error_frame(answer: Answer) -> bytes:
 
 
 def frame(**members: Any) -> bytes:
-    return orjson.dumps(members)
+    return dumps(members)

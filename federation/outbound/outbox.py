@@ -189,8 +189,9 @@ class Outbox:
             self._destinations[server] = self._new(server, reached)
         self._start = kept
         self._begun.set()
-        if kept.events is None:
-            await self._placed.wait()  # until the follower knows where it begins
+        if kept.events is not None:
+            self._placed.set()
+        await self._placed.wait()  # until the follower knows where it begins
         for server in kept.behind:
             self._schedule.wake(server)
         return None if self._stop.is_set() else kept
@@ -202,6 +203,16 @@ class Outbox:
             except Unavailable as error:
                 logger.warning("what our users type and read is not told yet: %s", error)
                 await self._wait(self._stop, RETRY_SECONDS)
+
+    @property
+    def has_begun(self) -> bool:
+        """What happens from now on is told."""
+        return self._placed.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """Events in memory, counted once per server."""
+        return sum(destination.waiting for destination in self._destinations.values())
 
     def _of(self, server: str) -> Destination:
         destination = self._destinations.get(server)
@@ -255,7 +266,7 @@ class Outbox:
                 events, receipts = min(events, reached.events), min(receipts, reached.receipts)
                 self._news.set()
         DESTINATIONS_BEHIND.set(len(rows))
-        PDUS_WAITING.set(sum(destination.waiting for destination in self._destinations.values()))
+        PDUS_WAITING.set(self.waiting)
         cursors = Reached(events, receipts)
         changed = {server: reached for server, reached in rows.items() if self._rows.get(server) != reached}
         done = [server for server in self._rows if server not in rows]

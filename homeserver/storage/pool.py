@@ -73,7 +73,10 @@ class Pool:
         future.add_done_callback(self._come_back)
         return future
 
-    def _come_back(self, _: asyncio.Future[R]) -> None:
+    def _come_back(self, future: asyncio.Future[R]) -> None:
+        # Whoever waited may have gone: then what came of it is nobody's business, and no error of the loop.
+        if not future.cancelled():
+            future.exception()
         self._handed -= 1
 
     def session(self) -> Session:

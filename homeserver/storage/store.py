@@ -23,6 +23,7 @@ from homeserver.storage.history import History
 from homeserver.storage.interactive_sessions import InteractiveSessions
 from homeserver.storage.memberships import Memberships
 from homeserver.storage.outgoing import Outgoing
+from homeserver.storage.presence import Presences
 from homeserver.storage.previews import Previews
 from homeserver.storage.profiles import Profiles
 from homeserver.storage.receipts import Receipts
@@ -190,6 +191,10 @@ class Store:
     @lazily
     def outgoing(self) -> Outgoing:
         return Outgoing(self.transaction)
+
+    @lazily
+    def presence(self) -> Presences:
+        return Presences(self.transaction)
 
     @lazily
     def previews(self) -> Previews:

@@ -99,6 +99,17 @@ class ReceiptItem:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceItem:
+    """What is told of a user's presence from now on, and in which rooms (by number)."""
+
+    user_id: str
+    presence: str
+    currently_active: bool
+    status_msg: str | None
+    rooms: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AccountDataItem:
     """A user's global account data (`room` is None) or that of a room changed; `content` is JSON, None when deleted."""
 
@@ -116,7 +127,7 @@ class SessionEnded:
     replaced: bool = False
 
 
-Item = EventItem | StateItem | TypingItem | ReceiptItem | AccountDataItem | SessionEnded
+Item = EventItem | StateItem | TypingItem | ReceiptItem | PresenceItem | AccountDataItem | SessionEnded
 
 
 @dataclass(frozen=True, slots=True)

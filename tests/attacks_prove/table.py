@@ -6,7 +6,7 @@ row: tests/architecture/test_attacks_listed.py sees to it. The attacks: ../share
 
 from dataclasses import dataclass
 
-from tests.attacks_prove import weaker, weaker_reads, weaker_signatures
+from tests.attacks_prove import weaker, weaker_reads, weaker_search, weaker_signatures
 from tests.attacks_prove.switches import Switch, bound, instead, limit, nothing
 
 
@@ -31,6 +31,7 @@ BODIES, CONNECTIONS = "tests/http/test_bodies.py::", "tests/http/test_connection
 SPACES = "tests/clients/test_spaces.py::"
 CLIENTS_04, CLIENTS_60 = "tests/clients/test_attack_04.py::", "tests/clients/test_attack_60.py::"
 SERVING = "tests/services/rooms/remote/test_serving.py::"
+SEARCH = "tests/clients/test_search.py::"
 CLIENTS_42 = "tests/clients/test_attack_42.py::"
 
 OUTBOUND, STRANGER = "tests/http/test_outbound_client.py::", "tests/federation/test_attack_29.py::"
@@ -149,6 +150,11 @@ TABLE = (
     ),
     Row(
         28,
+        "tests/federation/test_key_fetching.py::test_attack_28_a_huge_answer",
+        bound("homeserver.domain.server_keys.MAX_ANSWER_BYTES", 2**22),
+    ),
+    Row(
+        28,
         KEYRING + "test_attack_28_a_notary_replaces_no_known_key",
         instead("homeserver.domain.server_keys.merge_keys", weaker_signatures.whatever_is_newer),
     ),
@@ -213,6 +219,17 @@ TABLE = (
         SPACES + "test_attack_41_members_of_a_private_room_are_for_members",
         instead("homeserver.services.access.readable_room", weaker.any_room),
     ),
+    Row(
+        41,
+        SEARCH + "test_attack_41_strangers_find_nothing",
+        instead("homeserver.services.search.search.rooms_of", weaker_search.rooms_of_every_kind),
+    ),
+    Row(
+        41,
+        SEARCH + "test_attack_41_hidden_history_is_not_found",
+        instead("homeserver.services.access.can_see", weaker_reads.anybody),
+    ),
+    Row(42, SEARCH + "test_attack_42_redacted_is_not_found", nothing("homeserver.storage.search.Search.remove")),
     Row(
         42,
         CLIENTS_42 + "test_attack_42_redacted_content_is_nowhere",

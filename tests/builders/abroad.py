@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.compose.house import Abroad, Remote
-from homeserver.domain.errors import RemoteUnreachable
+from homeserver.domain.errors import Forbidden, NotFound, RemoteUnreachable
 from homeserver.domain.event import Event
 
 
@@ -23,17 +23,21 @@ class Consenting:
         *,
         although_resident: bool = False,
     ) -> bool:
-        raise RemoteUnreachable("nobody answers")
+        raise _nobody(servers)
 
     async def knock(self, user_id: str, room_id: str, servers: Sequence[str], content: Mapping[str, Any]) -> None:
-        raise RemoteUnreachable("nobody answers")
+        raise _nobody(servers)
 
     async def leave(self, user_id: str, room_id: str, content: Mapping[str, Any]) -> None:
-        raise RemoteUnreachable("nobody answers")
+        raise Forbidden("nobody answers")
 
     async def sign_invite(self, event: Event, stripped: Sequence[Mapping[str, Any]]) -> Event:
         self.told.append(event.room_id)
         return event
+
+
+def _nobody(servers: Sequence[str]) -> Exception:
+    return RemoteUnreachable("nobody answers") if servers else NotFound("No server is known that could tell of this room")
 
 
 def consenting(_: Remote) -> Abroad:

@@ -86,6 +86,7 @@ class WebSocketClient:
         self._reader, self._writer = reader, writer
         self._ids = itertools.count(1)
         self._partial = b""
+        self._is_half = False
         self._kept: list[Json] = []
         self.answers_pings = True
         self.heartbeats = 0
@@ -163,8 +164,14 @@ class WebSocketClient:
         await self._writer.drain()
 
     def write(self, data: bytes) -> None:
-        """Without waiting until it is sent."""
-        self._writer.write(data)
+        """Without waiting until it is sent; nothing once this side is closed."""
+        if not self._is_half:
+            self._writer.write(data)
+
+    def half_close(self) -> None:
+        """Sends nothing more, and goes on listening."""
+        self._is_half = True
+        self._writer.write_eof()
 
     async def frame(self, opcode: int, payload: bytes = b"", **how: Any) -> None:
         await self.raw(masked(opcode, payload, **how))
@@ -244,12 +251,12 @@ class WebSocketClient:
         payload = await self._reader.readexactly(size)
         opcode, fin = first & 0x0F, bool(first & 0x80)
         if opcode == CLOSE:
-            self._writer.write(masked(CLOSE, payload[:2]))
+            self.write(masked(CLOSE, payload[:2]))
             raise Closed(struct.unpack("!H", payload[:2])[0] if payload else 1005, payload[2:].decode())
         if opcode == PING:
             self.pings.append(payload)
             if self.answers_pings:
-                self._writer.write(masked(PONG, payload))
+                self.write(masked(PONG, payload))
             return None
         if opcode == PONG:
             self.pongs.append(payload)

@@ -12,7 +12,7 @@ async def want(client: MatrixClient, content: dict[str, Any]) -> None:
 
 
 async def ignore(client: MatrixClient, *user_ids: str) -> None:
-    content = {"ignored_users": {user_id: {} for user_id in user_ids}}
+    content: dict[str, Any] = {"ignored_users": {user_id: {} for user_id in user_ids}}
     await client.call("PUT", v3("user", client.user_id, "account_data", "m.ignored_user_list"), content)
 
 

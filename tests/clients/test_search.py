@@ -256,7 +256,7 @@ def visibility(value: str) -> dict[str, Any]:
     return {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": value}}
 
 
-async def test_what_was_said_before_and_after(alice: MatrixClient, bob: MatrixClient, served: Served) -> None:
+async def test_attack_41_hidden_history_is_not_found(alice: MatrixClient, bob: MatrixClient, served: Served) -> None:
     """Whoever left finds what was there until then; in a room that keeps its history, nothing from before joining,
     and neither number nor token tells that there is something."""
     room = await alice.create_room(preset="public_chat", initial_state=[visibility("joined")])
@@ -299,7 +299,7 @@ async def test_ignored_senders_are_not_found(alice: MatrixClient, bob: MatrixCli
     await bob.join(room)
     await bob.send(room, "spam and eggs")
     sent = await alice.send(room, "stop that spam")
-    ignored = {"ignored_users": {bob.user_id: {}}}
+    ignored: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
     await alice.call("PUT", v3("user", alice.user_id, "account_data", "m.ignored_user_list"), ignored)
     found = await search("spam", event_context={})
 

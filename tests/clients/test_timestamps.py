@@ -91,9 +91,8 @@ async def test_others_are_asked_near_a_gap(
     room = await together(alice, bob)
     await alice.send(room, "before")
     event_id = await alice.send(room, {}, "org.example.gap")
-    await gap(served, "UPDATE events SET gap_before = true, origin_server_ts = origin_server_ts + 10000")
-    # The time that clients are told stays as it was.
     ts = max(await times(alice, room))[0] + 10000 - 600
+    await gap(served, "UPDATE events SET gap_before = true, origin_server_ts = origin_server_ts + 10000")
     others = OtherServers(served)
     service = Timestamps(served.house.database, others)
 

@@ -73,8 +73,8 @@ def test_globs_equal_the_oracle(globs: list[str], text: str) -> None:
     ids=["50k globs", "stars", "question marks", "mixed", "two in a row"],
 )
 def test_attack_20_lists_that_are_made_to_be_slow(globs: list[str]) -> None:
-    """Whatever the globs are, a server is judged in a step per character (else this would never end); what they deny stays
-    denied."""
+    """Whatever the globs are, a server is judged in a step per character (else this would never end); what they deny
+    stays denied."""
     acl = ServerAcl({"allow": ["*"], "deny": [*globs, "*.denied.example"]})
     name = "a" * 240
     assert acl.allows(name)

@@ -3,6 +3,7 @@
 Whatever a test does: no socket is left behind, and nobody met an error that nobody foresaw.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -92,7 +93,7 @@ class Scene:
 
 
 @pytest.fixture
-async def stage(house: TestHouse) -> AsyncIterator[Callable[..., Any]]:
+async def stage(house: TestHouse, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Callable[..., Any]]:
     """Opens scenes; the options are those of `serve`."""
     before = unforeseen()
     opened: list[Scene] = []
@@ -106,3 +107,4 @@ async def stage(house: TestHouse) -> AsyncIterator[Callable[..., Any]]:
         yield open_scene
     await until(lambda: not any(len(scene.served.sockets) for scene in opened), what="no socket is left")
     assert unforeseen() == before
+    assert not [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]

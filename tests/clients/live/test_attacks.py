@@ -187,7 +187,7 @@ async def test_half_a_connection(stage: Stage) -> None:
     scene = await stage()
     alice = await scene.person("alice")
     socket = await alice.connect()
-    socket._writer.write_eof()
+    socket.half_close()
     assert (await socket.closed()).code == 1006
     await until(lambda: not len(scene.served.sockets), what="the socket is gone")
 

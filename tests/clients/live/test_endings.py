@@ -39,13 +39,13 @@ async def test_a_client_that_answers_no_ping(stage: Stage) -> None:
     assert (await socket.closed()).code == 4408
 
 
-@pytest.mark.parametrize("number", [0, 1, -5, 2**53, 1.5])
+@pytest.mark.parametrize("number", [0, 1, -5, 2**53, 10**30, 1.5])
 async def test_pings_of_the_client(stage: Stage, number: float) -> None:
     """In JSON, for code in browsers, and as frames."""
     scene = await stage()
     socket = await (await scene.person("alice")).connect()
-    await socket.say({"ping": number})
-    assert await socket.told("pong") == number
+    await socket.frame(TEXT, b'{"ping":%b}' % str(number).encode())
+    assert await socket.told("pong") == float(number)
     await socket.frame(PING, b"hello")
     await socket.say({"ping": 1})
     await socket.told("pong")

@@ -4,12 +4,11 @@ As many seeds as PARLEY_TEST_EXAMPLES says, from PARLEY_TEST_SEED on.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-
-import orjson
 
 from clients.live.bounds import Bounds
 from tests.builders.waiting import until
@@ -92,7 +91,7 @@ class Fuzz:
     def data(self) -> bytes:
         """The bytes of a frame or two, mostly such as could be meant well."""
         chance = self._chance
-        message = orjson.dumps(self._content(), option=orjson.OPT_NON_STR_KEYS, default=str)
+        message = json.dumps(self._content()).encode()
         match chance.randrange(14):
             case 0:
                 place = chance.randrange(len(message) + 1)
@@ -134,7 +133,7 @@ async def _play(seed: int, person: Person, room: str) -> None:
                 if chance.random() < 0.3:
                     await asyncio.sleep(0)
         if chance.random() < 0.2:
-            socket._writer.write_eof()
+            socket.half_close()
     if chance.random() < 0.5:
         socket.cut()
     if reading is not None:

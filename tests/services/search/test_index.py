@@ -157,7 +157,7 @@ async def test_index_is_made_anew_while_it_is_used(scene: Scene) -> None:
     async with keeping(scene) as kept:
         await until(kept.rebuild.is_complete)
         wanted = await contents(scene)
-        spoil = "DELETE FROM search WHERE event % 3 = 0; UPDATE search SET grams = '{1}' WHERE event % 3 = 1"
+        spoil = "DELETE FROM search WHERE event %% 3 = 0; UPDATE search SET grams = '{1}' WHERE event %% 3 = 1"
         await scene.database.write(lambda store: store.transaction.text(spoil))
         await kept.rebuild.start_over()
         new = await scene.say(ALICE, room, "lemming at last")
@@ -232,7 +232,7 @@ async def test_back_filled_history_is_found(scene: Scene) -> None:
     upto = scene.built.publisher.current()
     stream = WholeStream(scene.database)
     batch = await stream.list_batch(upto - 1, upto, 1)
-    assert [row.event_id for _, row in batch] == older
-    assert [row.event_id for _, row in await stream.list_before(upto + 1, 1)] == older
+    assert {row.event_id for _, row in batch} == set(older)
+    assert {row.event_id for _, row in await stream.list_before(upto + 1, 1)} == set(older)
     await index_everything(scene.database)
     assert await ask_all(scene, ALICE, "ostrich", limit=2) == [live, *older]

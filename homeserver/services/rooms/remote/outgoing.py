@@ -65,9 +65,15 @@ class Missed:
 
 
 class Outgoing:
-    def __init__(self, database: Persistence, server_name: str) -> None:
+    """`page`, `most_missed`: bounds of `list_missed`."""
+
+    def __init__(
+        self, database: Persistence, server_name: str, page: int = PAGE, most_missed: int = MOST_MISSED
+    ) -> None:
         self._database = database
         self._server_name = server_name
+        self._page = page
+        self._most_missed = most_missed
 
     async def list_events(self, after: int, upto: int, limit: int) -> list[OutgoingEvent]:
         """The oldest `limit` with after < position <= upto."""
@@ -83,15 +89,15 @@ class Outgoing:
         """The first part of what concerns a server, with after < position <= upto."""
 
         def work(store: Store) -> Missed:
-            first, last = after, upto
-            rows = store.outgoing.list_missed(server, first, last, self._server_name, PAGE)
-            if len(rows) == PAGE:
-                far = store.outgoing.find_far(server, first, last, self._server_name, MOST_MISSED)
+            tables, ours, last = store.outgoing, self._server_name, upto
+            rows = tables.list_missed(server, after, upto, ours, self._page)
+            if len(rows) == self._page:
+                far = tables.find_far(server, after, upto, ours, self._most_missed)
                 if far is None:
                     last = rows[-1].position
                 else:
-                    rows = store.outgoing.list_newest(server, first, far, self._server_name, PAGE)
-                    last = far if len(rows) < PAGE else rows[-1].position
+                    rows = tables.list_newest(server, after, far, ours, self._page)
+                    last = far if len(rows) < self._page else rows[-1].position
             return Missed([_pdu(row) for row in rows], last)
 
         return await self._database.read_long(work)

@@ -1,0 +1,173 @@
+"""Tells of people's presence: all that changed within about a second, in one write.
+
+A change is told in the rooms that the user shares with others, the smallest first: rooms of at most MAX_MEMBERS members,
+as many as have MAX_WATCHERS members together. So nobody's coming and going wakes more clients than that, and a room of
+ten thousand none at all. The same rooms say which other servers are told.
+https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from homeserver.domain.presence import OFFLINE, Devices, Presence, content_of
+from homeserver.ports import Clock
+from homeserver.services.messaging.roster import Person, Roster
+from homeserver.services.persistence import Persistence
+from homeserver.storage.presence import PresenceRow
+from homeserver.storage.store import Store
+from homeserver.streams.keys import room_key
+from homeserver.streams.publications import PresenceItem, Publication
+
+MAX_MEMBERS = 200
+MAX_WATCHERS = 1_000
+MAX_ROOMS = 200
+# People whose rooms are read at once, at a start.
+AT_ONCE = 500
+# Updates in one call of a listener.
+MAX_UPDATES = 100
+
+# (entries of `push` of m.presence, servers). `federation.outbound.outbox.Outbox.send_presence` is one.
+Listener = Callable[[Sequence[Mapping[str, Any]], Collection[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Somebody as of the beginning of a round. `resend`: other servers are told although nothing changed."""
+
+    person: Person
+    user_id: str
+    now: Presence
+    told: Presence
+    rooms: tuple[int, ...]
+    last_active: int
+    ours: bool
+    resend: bool
+
+    def is_news(self, rooms: tuple[int, ...]) -> bool:
+        """Whether it is told, in these rooms. A room that is new to somebody has not heard anything yet."""
+        if not rooms and not self.ours:
+            return False
+        return self.now != self.told or not set(rooms) <= set(self.rooms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What a round found: the rooms of everybody, who is in the rooms that were asked about, and other servers."""
+
+    rooms: Mapping[str, tuple[int, ...]]
+    members: set[str]
+    news: set[str]
+    servers: Mapping[int, Sequence[str]]
+
+
+class PresenceRounds:
+    """Lives on the loop. One round at a time."""
+
+    def __init__(self, database: Persistence, roster: Roster, clock: Clock) -> None:
+        self._database = database
+        self._roster = roster
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._lock = asyncio.Lock()
+
+    def listen(self, listener: Listener) -> None:
+        """`listener` is called with what other servers are to hear of our users. It must be quick."""
+        self._listeners.append(listener)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody tells other servers."""
+        return bool(self._listeners)
+
+    async def tell(self, people: Sequence[Person], resend: Collection[str], entered: Collection[int]) -> list[Person]:
+        """Tells what changed of `people`, and other servers of `resend` again. Returns those whom a user of ours meets
+        in the rooms `entered`, in which nobody had been told of them. Raises Unavailable."""
+        async with self._lock:
+            now = self._clock.now_ms()
+            looks = [_look(person, now, person.user_id in resend) for person in people]
+            forgotten = self._roster.take_forgotten()
+            found = await self._database.write(lambda store: self._write(store, looks, entered, forgotten))
+            for look in looks:
+                self._settle(look, found.rooms[look.user_id], look.user_id in found.news)
+            self._send(looks, found, now)
+            met = (self._roster.find(user_id) for user_id in found.members)
+            return [person for person in met if person is not None and not set(entered) <= set(person.rooms)]
+
+    def _write(
+        self, store: Store, looks: Sequence[_Look], entered: Collection[int], forgotten: Sequence[str]
+    ) -> _Round:
+        listed = store.presence.list_rooms([look.user_id for look in looks], MAX_MEMBERS, MAX_ROOMS)
+        rooms = {user_id: _choose(found) for user_id, found in listed.items()}
+        members = store.presence.list_members(entered, MAX_MEMBERS)
+        news = [look for look in looks if look.is_news(rooms[look.user_id])]
+        ids = {look.user_id for look in news}
+        abroad = {
+            room for look in looks if look.ours and (look.resend or look.user_id in ids) for room in rooms[look.user_id]
+        }
+        servers = store.room_servers.list_now(abroad) if self._listeners else {}
+        store.presence.remove(forgotten)
+        if news:
+            position = store.take_position()
+            store.presence.put(
+                PresenceRow(one.user_id, one.now.presence, one.now.currently_active, one.now.status_msg,
+                            one.last_active, position)
+                for one in news
+            )  # fmt: skip
+            for one in news:
+                item = _item(one.user_id, one.now, rooms[one.user_id])
+                store.publish(position, map(room_key, item.rooms), item)
+        return _Round(rooms, members, ids, servers)
+
+    def _settle(self, look: _Look, rooms: tuple[int, ...], told: bool) -> None:
+        """What was told is known by its publication; here the rest."""
+        person = look.person
+        if not rooms and not look.ours:
+            self._roster.forget(person)  # shares no room with us
+        elif not told and person is self._roster.find(look.user_id):
+            self._roster.place(person, rooms)
+
+    def _send(self, looks: Iterable[_Look], found: _Round, now: int) -> None:
+        groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+        for look in looks:
+            if look.ours and (look.resend or look.user_id in found.news):
+                look.person.sent = now
+                rooms = found.rooms[look.user_id]
+                servers = tuple(sorted({server for room in rooms for server in found.servers.get(room, ())}))
+                if servers:
+                    groups.setdefault(servers, []).append(_update(look.user_id, look.now, look.last_active, now))
+        for servers, updates in groups.items():
+            self._tell_servers(updates, servers)
+
+    def greet(self, room: int, server: str) -> None:
+        """Tells a server that came into a room who of us is there."""
+        now = self._clock.now_ms()
+        people = self._roster.list_in([room], 2**63 - 1)
+        here = [one for one in people if isinstance(one.source, Devices) and one.told.presence != OFFLINE]
+        updates = [_update(one.user_id, one.told, one.source.last_active, now) for one in here]
+        self._tell_servers(updates, [server])
+
+    def _tell_servers(self, updates: Sequence[Mapping[str, Any]], servers: Collection[str]) -> None:
+        for start in range(0, len(updates), MAX_UPDATES):
+            for listener in self._listeners:
+                listener(updates[start : start + MAX_UPDATES], servers)
+
+    async def resume(self) -> list[Publication]:
+        """Puts everybody into the roster who was known when the process before this one ended, and told as they were
+        told then. Rooms that somebody joined since are left out: they will be told."""
+        now = self._clock.now_ms()
+        rows = await self._database.read_long(lambda store: store.presence.list_all())
+        publications: list[Publication] = []
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start : start + AT_ONCE]
+            ids = [row.user_id for row in some]
+            listed = await self._database.read_long(
+                lambda store, ids=ids: store.presence.list_rooms(ids, MAX_MEMBERS, MAX_ROOMS)
+            )
+            for row in some:
+                told = Presence(row.presence, row.currently_active, row.status_msg)
+                rooms = _choose([place for place in listed[row.user_id] if place.since <= row.position])
+                item = _item(row.user_id, told, rooms)
+                publications.append(Publication(row.position, tuple(map(room_key, rooms)), item))
+        return publications
