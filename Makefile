@@ -3,7 +3,7 @@
 
 FLAGS ?=
 
-.PHONY: help run test check coverage bench bench-search differential fuzz soak attacks-prove
+.PHONY: help run test check coverage bench bench-search differential fuzz soak netsplit attacks-prove
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' Makefile
@@ -36,6 +36,9 @@ fuzz: .venv/.installed-dev  ## 10,000 requests that nobody should send, to every
 
 soak: .venv/.installed-dev  ## 20 minutes of churn and a flood of connections: nothing may grow on
 	@.venv/bin/python -m tests.soak --minutes 20 $(FLAGS)
+
+netsplit: .venv/.installed-dev  ## three servers parted and joined again, ten seeds for each room version from 6 to 12
+	@.venv/bin/python -m tests.netsplit $(FLAGS)
 
 attacks-prove: .venv/.installed-dev  ## switches each defence off, and sees its test fail
 	@.venv/bin/python -m tests.attacks_prove $(FLAGS)

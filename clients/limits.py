@@ -47,6 +47,8 @@ LIMITS = (
     Limit("invites_target", "target", 0.05, 20),
     Limit("room_creation", "user", 0.1, 20),
     Limit("profile", "user", 0.5, 10),
+    # Each wakes everybody who shares a small room with the user.
+    Limit("presence", "user", 0.5, 10),
     # Each is read by a person.
     Limit("reports", "user", 0.05, 20),
     # A page of a space may look at thousands of rooms.

@@ -19,6 +19,7 @@ from clients.endpoints.history import History
 from clients.endpoints.initial_sync import InitialSync
 from clients.endpoints.login import Login
 from clients.endpoints.mutual_rooms import MutualRooms
+from clients.endpoints.presence import PresenceStatus
 from clients.endpoints.profile import Profile
 from clients.endpoints.pushrules import PushRules
 from clients.endpoints.register import Register
@@ -53,6 +54,7 @@ from homeserver.services.accounts.registration import Registration
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.shared_secret import SharedSecretRegistration
 from homeserver.services.accounts.tags import RoomTags
+from homeserver.services.messaging.presence import Presence
 from homeserver.services.messaging.receipts import Receipts
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push import rules
@@ -143,6 +145,8 @@ class House(Protocol):
     @property
     def receipts(self) -> Receipts: ...
     @property
+    def presence(self) -> Presence: ...
+    @property
     def sync(self) -> loop.Sync: ...
     @property
     def push_rules(self) -> rules.PushRules: ...
@@ -211,6 +215,7 @@ def room_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, house: H
         Relations(house.relations, house.threads),
         Timestamps(house.timestamps),
         Ephemeral(house.typing, house.receipts),
+        PresenceStatus(house.presence),
         Sync(house.sync, accounts.filters),
         PushRules(house.push_rules),
         Directory(house.aliases, house.directory),

@@ -32,6 +32,7 @@ logger = logging.getLogger("parley")
 # Threads of the database hand the interpreter over quickly, so that the loop answers without delay.
 SWITCH_SECONDS = 0.0005
 SUPERVISE_SECONDS = 1.0
+PRESENCE_SECONDS = 1.0
 FLUSH_SECONDS = 30.0
 FORGET_SECONDS = 3600.0
 MEASURE_SECONDS = 60.0
@@ -149,6 +150,7 @@ class Process:
         jobs: list[Job] = [
             Periodic("last seen", FLUSH_SECONDS, server.desk.last_seen.flush),
             Periodic("slots of push rules", SUPERVISE_SECONDS, server.house.slots.grant),
+            Periodic("presence", PRESENCE_SECONDS, server.house.presence.tick),
             Periodic("gauges", SUPERVISE_SECONDS, lambda: _observe(server)),
             Periodic("outages of other servers", FORGET_SECONDS, server.federation.destinations.forget),
             Periodic("size of the index of search", MEASURE_SECONDS, searching.index.measure),

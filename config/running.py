@@ -18,11 +18,12 @@ class Endless(Protocol):
 
 
 class Running:
-    """Runs `work` from `start` to `stop`."""
+    """Runs `work` from `start` to `stop`; `patience` is how long it may take to end by itself."""
 
-    def __init__(self, name: str, work: Endless) -> None:
+    def __init__(self, name: str, work: Endless, patience: float = STOP_SECONDS) -> None:
         self._name = name
         self._work = work
+        self._patience = patience
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -33,7 +34,7 @@ class Running:
         """Returns when nothing of it runs any more."""
         self._work.stop()
         if self._task is not None:
-            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+            await asyncio.wait([self._task], timeout=self._patience)
             if self._task.cancel():
                 await asyncio.wait([self._task])
 

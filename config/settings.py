@@ -103,7 +103,6 @@ class DatabaseSettings:
     ] = None
     write_connections: Annotated[int, Key(whole(1, 64), "Connections for writes.")] = 4
     read_connections: Annotated[int, Key(whole(1, 64), "Connections for short reads.")] = 6
-    long_read_connections: Annotated[int, Key(whole(1, 64), "Connections for reads that may take longer.")] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +112,21 @@ class RoomSettings:
     default_version: Annotated[
         str, Key(ROOM_VERSION, "The room version of rooms whose creator does not ask for another.")
     ] = DEFAULT_ROOM_VERSION.identifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceSettings:
+    """Who is online."""
+
+    enabled: Annotated[
+        bool,
+        Key(
+            FLAG,
+            "Tell people who share a room which of them are online, idle or away, here and on other servers. It is "
+            "told in rooms of at most 200 members, and to about 1,000 people at most, those of the smallest rooms "
+            "first. Without it, nobody is ever seen online.",
+        ),
+    ] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +168,6 @@ class PasswordSettings:
 
     time_cost: Annotated[int, Key(whole(1, 100), "Passes over the memory.")] = 2
     memory_kib: Annotated[int, Key(whole(8, 4_194_304), "Memory of one hash, in KiB.")] = 19_456
-    parallelism: Annotated[int, Key(whole(1, 64), "Lanes of one hash.")] = 1
     queue: Annotated[
         int, Key(whole(1, 10_000), "Hashes that may wait for one of the two threads; beyond them the answer is 429.")
     ] = 32
@@ -185,10 +198,6 @@ class HttpSettings:
     max_connections_per_address: Annotated[
         int, Key(whole(1, 1_000_000), "Open connections of one IPv4 address or IPv6 /64, trusted proxies aside.")
     ] = 1_000
-    max_header_bytes: Annotated[int, Key(whole(1024, 1_048_576), "Size of one header.")] = 8_192
-    keepalive_seconds: Annotated[
-        float, Key(decimal(1, 3600), "How long a connection may idle between two requests.")
-    ] = 90.0
     websocket_origins: Annotated[
         tuple[str, ...],
         Key(
@@ -278,9 +287,6 @@ class VoipSettings:
         str | None,
         Key(optional(TEXT), "The secret that it shares with Parley (coturn: `use-auth-secret`, `static-auth-secret`)."),
     ] = field(default=None, repr=False)
-    turn_lifetime_seconds: Annotated[int, Key(whole(60, 604_800), "How long the credentials of a client are good.")] = (
-        86_400
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +320,7 @@ class Settings:
     listeners: tuple[Listener, ...] = (Listener(address=Address("127.0.0.1", 8008)),)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     rooms: RoomSettings = field(default_factory=RoomSettings)
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     passwords: PasswordSettings = field(default_factory=PasswordSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -13,8 +13,9 @@ from config.settings_values import LOOPBACK
 from homeserver.domain.errors import ParleyError
 from homeserver.http.outbound.trust import trust
 
-# The PostgreSQL in the data directory allows 40; superusers keep three, and a backup or a psql wants one too.
-_EMBEDDED_CONNECTIONS = 36
+# The PostgreSQL in the data directory allows 40; superusers keep three, long reads have two, and a backup or a psql
+# wants one too.
+_EMBEDDED_CONNECTIONS = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def for_tests(settings: Settings) -> Settings:
         settings,
         registration=replace(settings.registration, policy="open", allow_unverified_open=True),
         limits=replace(settings.limits, enabled=False),
-        passwords=replace(settings.passwords, time_cost=1, memory_kib=8, parallelism=1),
+        passwords=replace(settings.passwords, time_cost=1, memory_kib=8),
         network=replace(settings.network, allow_private=tuple(allowed)),
     )
 
@@ -92,7 +93,7 @@ def _check_database(settings: Settings) -> list[Problem]:
             return []
         message = "is only for the PostgreSQL in the data directory; with database.url leave it out"
         return [Problem("database.user_account", None, message)]
-    connections = database.write_connections + database.read_connections + database.long_read_connections
+    connections = database.write_connections + database.read_connections
     if connections <= _EMBEDDED_CONNECTIONS:
         return []
     message = (
@@ -104,7 +105,7 @@ def _check_database(settings: Settings) -> list[Problem]:
 
 def _check_accounts(settings: Settings) -> list[Problem]:
     problems = []
-    registration, passwords = settings.registration, settings.passwords
+    registration = settings.registration
     if registration.policy == "open" and not registration.allow_unverified_open:
         message = (
             "`open` lets anybody make accounts, without any check, and spammers look for such servers. If you mean it, "
@@ -114,9 +115,6 @@ def _check_accounts(settings: Settings) -> list[Problem]:
     if registration.policy == "token" and not registration.tokens:
         message = "`token` needs at least one token in registration.tokens"
         problems.append(Problem("registration.policy", None, message))
-    if passwords.memory_kib < 8 * passwords.parallelism:
-        message = f"argon2id needs 8 KiB for each lane: at least {8 * passwords.parallelism}"
-        problems.append(Problem("passwords.memory_kib", None, message))
     try:
         overridden(LIMITS, settings.limits.overrides)
     except ValueError as error:

@@ -11,6 +11,7 @@ from clients.authentication import Door, Result
 from clients.endpoints.parameters import json_parameter
 from homeserver.domain.errors import BadRequest, NotFound
 from homeserver.domain.filters import SyncFilter, parse_sync_filter
+from homeserver.domain.presence import ONLINE, PRESENCES
 from homeserver.http.answers import Answer
 from homeserver.http.request import Request
 from homeserver.http.routing import Route
@@ -21,7 +22,6 @@ from homeserver.services.sync.request import SyncRequest
 from homeserver.services.tokens import parse_sync_token
 
 MAX_TIMEOUT_MS = 300_000
-PRESENCES = ("offline", "online", "unavailable")
 # COMPAT: what clients asked for before version 1.16 of the spec, with a name of its own in the answer.
 UNSTABLE_STATE_AFTER = "org.matrix.msc4222.use_state_after"
 UNSTABLE_STATE_KEY = "org.matrix.msc4222.state_after"
@@ -44,7 +44,6 @@ class Sync:
 
     async def sync(self, request: Request, requester: Requester) -> Result:
         since = request.text("since")
-        request.choice("set_presence", PRESENCES, None)
         unstable = request.boolean(UNSTABLE_STATE_AFTER, False)
         stable = request.boolean("use_state_after", False)
         wanted = SyncRequest(
@@ -55,6 +54,7 @@ class Sync:
             filter=await self._filter(request, requester.user_id),
             full_state=request.boolean("full_state", False),
             use_state_after=stable or unstable,
+            set_presence=request.choice("set_presence", PRESENCES, ONLINE),
             state_after_key="state_after" if stable or not unstable else UNSTABLE_STATE_KEY,
         )
         return Answer(body=await self._sync(wanted))

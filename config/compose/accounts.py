@@ -47,7 +47,7 @@ def build_accounts(
 ) -> Desk:
     """`secret` is that of shared-secret registration; `profiles` those of other servers, if we talk to any."""
     cost = settings.passwords
-    hashing = Argon2Hashing(PasswordCost(cost.time_cost, cost.memory_kib, cost.parallelism), cost.queue)
+    hashing = Argon2Hashing(PasswordCost(cost.time_cost, cost.memory_kib), cost.queue)
     cache, last_seen = SessionCache(), LastSeen(database)
     devices = Devices(clock, randomness, cache)
     passwords = Passwords(database, hashing, devices, clock)

@@ -8,7 +8,9 @@ from signedjson.types import SigningKey
 from config.compose.search import Searching, build_search
 from config.compose.storage import Streams
 from homeserver.ports import Clock, Randomness, RemoteDirectory, RemoteRooms
+from homeserver.services.messaging.presence import Presence
 from homeserver.services.messaging.receipts import Receipts
+from homeserver.services.messaging.roster import Roster
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push.rule_book import RuleBook
 from homeserver.services.push.rules import PushRules
@@ -44,6 +46,7 @@ from homeserver.services.search.search import Search
 from homeserver.services.sync.counts import Unread
 from homeserver.services.sync.loop import Sync
 from homeserver.services.sync.refill import Refill
+from homeserver.services.sync.sections.presence import PresenceSection
 from homeserver.services.sync.tables import Tables
 from homeserver.services.turn import TurnServer
 from homeserver.storage.database import Database
@@ -84,6 +87,7 @@ class House:
     timestamps: Timestamps
     receipts: Receipts
     typing: Typing
+    presence: Presence
     sync: Sync
     refill: Refill
     push_rules: PushRules
@@ -115,14 +119,18 @@ def build_house(
     directory: RemoteDirectory | None = None,
     go_abroad: Callable[[Remote], Abroad] | None = None,
     turn: TurnServer | None = None,
+    presence_enabled: bool = True,
 ) -> House:
     """`directory` and `go_abroad` are None where this server talks to no other, `turn` where the operator has no
-    TURN server. `go_abroad` makes what asks other servers, of what lets their answers in."""
+    TURN server. `go_abroad` makes what asks other servers, of what lets their answers in. `presence_enabled`: whether
+    anybody is told who is online."""
     rule_book = RuleBook()
     draft = Draft(server_name, key, clock, randomness)
     append = Append(server_name, rule_book)
     writer = Writer(draft, append, Heads())
     typing = Typing(database, streams.positions, streams.publisher)
+    roster = Roster()
+    presence = Presence(database, streams.publisher, roster, clock, server_name, enabled=presence_enabled)
     slots = Slots(database)
     unread = Unread(rule_book, slots)
     searching = build_search(database, streams, clock)
@@ -143,8 +151,9 @@ def build_house(
         timestamps=Timestamps(database),
         receipts=Receipts(database, clock),
         typing=typing,
-        sync=_build_sync(database, streams, clock, Tables(clock, rule_book, unread, typing), unread),
-        refill=Refill(database, streams.tail, typing, server_name),
+        presence=presence,
+        sync=_build_sync(database, streams, clock, Tables(clock, rule_book, unread, typing), unread, presence, roster),
+        refill=Refill(database, streams.tail, typing, presence, server_name),
         push_rules=PushRules(database, rule_book),
         aliases=aliases,
         directory=RoomDirectory(database, writer, directory),
@@ -164,9 +173,18 @@ def build_house(
     )
 
 
-def _build_sync(database: Database, streams: Streams, clock: Clock, tables: Tables, unread: Unread) -> Sync:
+def _build_sync(
+    database: Database,
+    streams: Streams,
+    clock: Clock,
+    tables: Tables,
+    unread: Unread,
+    presence: Presence,
+    roster: Roster,
+) -> Sync:
     publisher, tail, notifier = streams.publisher, streams.tail, streams.notifier
-    return Sync(database, tables, unread, publisher, tail, notifier, clock, streams.epoch)
+    present = PresenceSection(roster, clock)
+    return Sync(database, tables, unread, presence, present, publisher, tail, notifier, clock, streams.epoch)
 
 
 def _build_remote(

@@ -12,7 +12,7 @@ from federation.inbound.edus import Edus, Presence
 from federation.inbound.gaps import Gaps
 from federation.inbound.strays import Strays
 from federation.inbound.transaction import Transactions
-from federation.inbound.waiting import WaitingRooms
+from federation.inbound.waiting import FIRST_PAUSE, WaitingRooms
 from federation.joining.author import Author
 from federation.joining.incoming import IncomingMembership
 from federation.joining.outgoing import OutgoingMembership
@@ -63,10 +63,12 @@ def build_receiving(
     federation: Federation,
     verification: Verification,
     presence: Presence | None,
+    first_pause: float = FIRST_PAUSE,
 ) -> Receiving:
-    """`presence` is None where presence is off."""
+    """`presence` is None where presence is off. `first_pause`: seconds until what was missing is asked for again."""
     remote, checks, acls = house.remote, verification.checks, verification.acls
-    waiting = WaitingRooms(remote.events, remote.staging, Gaps(remote.events, Peers(federation.calls), checks))
+    gaps = Gaps(remote.events, Peers(federation.calls), checks)
+    waiting = WaitingRooms(remote.events, remote.staging, gaps, first_pause)
     transactions = Transactions(
         remote.events,
         remote.staging,

@@ -52,7 +52,7 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     """Nothing listens yet. Blocking: it migrates the database. Raises ParleyError."""
     clock, randomness = SystemClock(), SystemRandomness()
     directory, sizes = settings.data_directory, settings.database
-    pools = Pools(sizes.write_connections, sizes.read_connections, sizes.long_read_connections)
+    pools = Pools(sizes.write_connections, sizes.read_connections)
     database, streams = open_storage(database_url, settings.server_name, PositionFile(directory), pools)
     key = read_or_make_signing_key(directory)
     federation = build_federation(settings, database, key, clock, randomness)
@@ -74,10 +74,19 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         directory=queries,
         go_abroad=go_abroad if settings.federation.enabled else None,
         turn=_turn_server(settings, clock),
+        presence_enabled=settings.presence.enabled,
     )
     secret = settings.registration.shared_secret or registration_secret(directory)
     desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness, queries)
-    receiving = build_receiving(name, key, database, house, federation, verification, None)
+    receiving = build_receiving(
+        name,
+        key,
+        database,
+        house,
+        federation,
+        verification,
+        house.presence if settings.presence.enabled else None,
+    )
     sending = build_sending(
         name,
         database,
@@ -88,6 +97,8 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         clock,
         randomness,
     )
+    if settings.federation.enabled:
+        house.presence.listen(sending.outbox.send_presence)
     reading = build_reading(name, database, clock, house, desk.accounts.profiles, verification.acls, verification.door)
     facts = PublicFacts(
         settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
@@ -133,7 +144,7 @@ def _turn_server(settings: Settings, clock: Clock) -> TurnServer | None:
     voip = settings.voip
     if not voip.turn_uris or voip.turn_secret is None:
         return None
-    return TurnServer(clock, uris=voip.turn_uris, secret=voip.turn_secret, lifetime=voip.turn_lifetime_seconds)
+    return TurnServer(clock, uris=voip.turn_uris, secret=voip.turn_secret)
 
 
 def _server_limits(settings: Settings) -> ServerLimits:
@@ -142,6 +153,4 @@ def _server_limits(settings: Settings) -> ServerLimits:
         max_connections=wanted.max_connections,
         max_per_address=wanted.max_connections_per_address,
         trusted_proxies=wanted.trusted_proxies,
-        max_header=wanted.max_header_bytes,
-        keepalive_seconds=wanted.keepalive_seconds,
     )

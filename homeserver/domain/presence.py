@@ -27,7 +27,7 @@ MAX_STATUS_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class PresenceState:
     """What others are told of a user. When the user was last active is told with it, but changes all the time."""
 
     presence: str = OFFLINE
@@ -35,7 +35,11 @@ class Presence:
     status_msg: str | None = None
 
 
-def content_of(presence: Presence, last_active: int, now: int) -> dict[str, Any]:
+# Of whom nothing is known.
+NOBODY = PresenceState()
+
+
+def content_of(presence: PresenceState, last_active: int, now: int) -> dict[str, Any]:
     """The content of an m.presence event. `last_active`: ms, 0 if that is not known."""
     content: dict[str, Any] = {"presence": presence.presence, "currently_active": presence.currently_active}
     if last_active:
@@ -49,12 +53,12 @@ def content_of(presence: Presence, last_active: int, now: int) -> dict[str, Any]
 class Hearsay:
     """A user of another server, as that one told it at `heard` (ms)."""
 
-    presence: Presence
+    presence: PresenceState
     last_active: int
     heard: int
 
-    def at(self, now: int) -> Presence:
-        return self.presence if now - self.heard < SILENT_MS else Presence()
+    def at(self, now: int) -> PresenceState:
+        return self.presence if now - self.heard < SILENT_MS else NOBODY
 
     def look_again(self, now: int) -> int | None:
         """When the presence may have become another one by itself; None: never."""
@@ -74,7 +78,7 @@ def read_update(update: Mapping[str, Any], now: int) -> Hearsay:
         status = None
     known = isinstance(ago, int) and not isinstance(ago, bool) and 0 <= ago < now
     last_active = now - ago if known and isinstance(ago, int) else 0
-    return Hearsay(Presence(presence, active is True and presence == ONLINE, status), last_active, now)
+    return Hearsay(PresenceState(presence, active is True and presence == ONLINE, status), last_active, now)
 
 
 @dataclass(slots=True)
@@ -94,11 +98,13 @@ class Device:
 class Devices:
     """A user of ours, by the devices that are here. `last_active`: ms, 0: never."""
 
-    __slots__ = ("_devices", "last_active", "status_msg")
+    __slots__ = ("_devices", "last_active", "news", "status_msg")
 
     def __init__(self, last_active: int = 0, status_msg: str | None = None) -> None:
         self.last_active = last_active
         self.status_msg = status_msg
+        # A sync has changed something since this was last set to False.
+        self.news = False
         self._devices: dict[str, Device] = {}
 
     def connect(self, device_id: str, asked: str, now: int) -> Device | None:
@@ -119,6 +125,7 @@ class Devices:
                 device = self._devices[device_id] = Device(OFFLINE, None, 0, now)
             if device.asked != asked:
                 device.asked = device.wish = asked
+                self.news = True
                 if asked == ONLINE:
                     self.last_active = now
         device.polls += 1
@@ -153,14 +160,14 @@ class Devices:
                 if device.wish == UNAVAILABLE:
                     device.wish = ONLINE
 
-    def at(self, now: int) -> Presence:
+    def at(self, now: int) -> PresenceState:
         """What others are to be told."""
         best = self._best(now)
         if best == ONLINE and now - self.last_active >= IDLE_MS:
             best = UNAVAILABLE
         # "The server will not send further updates to the last active time" while it is true: as long as somebody is
         # online, for whoever is not active for a while is unavailable.
-        return Presence(best, best == ONLINE, self.status_msg)
+        return PresenceState(best, best == ONLINE, self.status_msg)
 
     def _best(self, now: int) -> str:
         """Forgets the devices that are no longer here."""

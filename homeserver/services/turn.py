@@ -13,6 +13,8 @@ from hashlib import sha1
 
 from homeserver.ports import Clock
 
+LIFETIME_SECONDS = 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class TurnCredentials:
@@ -27,7 +29,7 @@ class TurnCredentials:
 class TurnServer:
     """`uris` begin with turn: or turns:; `secret` is shared with that server; `lifetime` is in seconds."""
 
-    def __init__(self, clock: Clock, *, uris: Sequence[str], secret: str, lifetime: int) -> None:
+    def __init__(self, clock: Clock, *, uris: Sequence[str], secret: str, lifetime: int = LIFETIME_SECONDS) -> None:
         self._clock = clock
         self._uris = tuple(uris)
         self._secret = secret.encode()

@@ -1,4 +1,4 @@
-"""Presence as it was told last, with its position: what is known of it over a restart; and in which rooms it is told."""
+"""Presence as it was told last, with its position, so that it is known after a restart; and where it is told."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ COLUMNS = "user_id, presence, currently_active, status_msg, last_active_ts, posi
 ROOMS = Statement(
     "list_presence_rooms",
     "text[], int, int",
-    "SELECT w.user_id, f.room, f.joined FROM unnest($1) AS w(user_id) CROSS JOIN LATERAL ("
-    "SELECT m.room, r.joined FROM memberships m JOIN rooms r ON r.number = m.room WHERE m.user_id = w.user_id"
-    " AND m.membership = 'join' AND r.joined > 1 AND r.joined <= $2 AND (m.local OR EXISTS ("
-    "SELECT 1 FROM memberships l WHERE l.room = m.room AND l.local AND l.membership = 'join'))"
+    "SELECT w.user_id, f.room, f.joined, f.position FROM unnest($1) AS w(user_id) CROSS JOIN LATERAL ("
+    "SELECT m.room, r.joined, m.position FROM memberships m JOIN rooms r ON r.number = m.room"
+    " WHERE m.user_id = w.user_id AND m.membership = 'join' AND r.joined > 1 AND r.joined <= $2"
+    " AND (m.local OR EXISTS (SELECT 1 FROM memberships l WHERE l.room = m.room AND l.local AND l.membership = 'join'))"
     " ORDER BY r.joined, m.room LIMIT $3) f",
 )
 MEMBERS = Statement(
@@ -42,6 +42,15 @@ class PresenceRow:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class PresenceRoom:
+    """`joined`: how many are. `since`: the position of the user's own membership."""
+
+    number: int
+    joined: int
+    since: int
+
+
 class Presences:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -68,11 +77,11 @@ class Presences:
         rows = self._transaction.text(f"SELECT {COLUMNS} FROM presence ORDER BY position, user_id")
         return [PresenceRow(*row) for row in rows]
 
-    def list_rooms(self, user_ids: Collection[str], members: int, limit: int) -> dict[str, list[tuple[int, int]]]:
-        """By user: (room, joined members), the smallest first, of rooms with others in them and at most `members`."""
-        found: dict[str, list[tuple[int, int]]] = {user_id: [] for user_id in user_ids}
-        for user_id, room, joined in self._transaction.fetch(ROOMS, list(found), members, limit) if found else ():
-            found[user_id].append((room, joined))
+    def list_rooms(self, user_ids: Collection[str], members: int, limit: int) -> dict[str, list[PresenceRoom]]:
+        """By user: the rooms with others in them and at most `members` members, the smallest first."""
+        found: dict[str, list[PresenceRoom]] = {user_id: [] for user_id in user_ids}
+        for user_id, *room in self._transaction.fetch(ROOMS, list(found), members, limit) if found else ():
+            found[user_id].append(PresenceRoom(*room))
         return found
 
     def list_members(self, rooms: Collection[int], members: int) -> set[str]:

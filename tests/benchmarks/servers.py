@@ -288,7 +288,12 @@ class Parley(Server):
         return command + (["--for-tests"] if password_hash == "cheapest" else [])
 
     def _settings(self, password_hash: Hash) -> dict[str, Any]:
-        settings: dict[str, Any] = {"database": {"url": self.cluster.url}, "log": {"level": "warning"}}
+        settings: dict[str, Any] = {
+            "database": {"url": self.cluster.url},
+            "log": {"level": "warning"},
+            # The crowd comes from one address.
+            "http": {"max_connections": 25_000, "max_connections_per_address": 25_000},
+        }
         if password_hash == "default":
             # What --for-tests would have set, but for the hash.
             settings |= {

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.compose.house import Abroad, Remote
-from homeserver.domain.errors import Forbidden, NotFound, RemoteUnreachable
+from homeserver.domain.errors import Forbidden, NotFound
 from homeserver.domain.event import Event
 
 
@@ -37,7 +37,7 @@ class Consenting:
 
 
 def _nobody(servers: Sequence[str]) -> Exception:
-    return RemoteUnreachable("nobody answers") if servers else NotFound("No server is known that could tell of this room")
+    return Forbidden("nobody lets you in") if servers else NotFound("No server is known that could tell of this room")
 
 
 def consenting(_: Remote) -> Abroad:

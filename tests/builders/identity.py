@@ -71,43 +71,36 @@ class Peer:
         return self.signed(version, add_content_hash(bare))
 
 
-class PeerRoom:
+class KnownRoom:
     """A room as `peer` sees it: a straight line of events, each citing what it must. Nothing is judged.
 
-    It begins with its create event, the creator's join, power levels and a join rule. Events may be by users of any
-    peer in `peers`, each signed by its own. `state` and `events` hold what was sent.
+    `events` are those that are known already, oldest first: `state` and `events` hold them, and what is added. Events
+    may be by users of any peer in `peers`, each signed by its own. `room_id` is None until a create event of which it
+    is made.
     """
 
     def __init__(
         self,
         peer: Peer,
-        version: str = "12",
-        creator: str = "creator",
-        join_rule: str = "public",
+        version: RoomVersion,
+        room_id: str | None,
+        events: Sequence[Event] = (),
         peers: Sequence[Peer] = (),
-        create_content: Mapping[str, Any] | None = None,
     ) -> None:
         self.peer = peer
-        self.version = room_version(version)
-        self.creator = peer.user(creator)
+        self.version = version
+        self._room_id = room_id
         self.events: list[Event] = []
         self.state: dict[StateKey, Event] = {}
         self._numbers = itertools.count()
         self._peers = {one.name: one for one in (peer, *peers)}
-        hashed = self.version.room_id_is_create_hash
-        self._given_room_id = None if hashed else f"!room{version}:{peer.name}"
-        content = {"room_version": version, **(create_content or {})}
-        if not self.version.creator_is_sender:
-            content.setdefault("creator", self.creator)
-        self.send(self.creator, "m.room.create", content, "")
-        self.member(self.creator, "join")
-        users = {} if self.version.privileged_creators else {self.creator: 100}
-        self.send(self.creator, "m.room.power_levels", {"users": users}, "")
-        self.send(self.creator, "m.room.join_rules", {"join_rule": join_rule}, "")
+        for event in events:
+            self.add(event)
 
     @property
     def room_id(self) -> str:
-        return self.events[0].room_id
+        assert self._room_id is not None, "the room has no events yet"
+        return self._room_id
 
     def draft(
         self,
@@ -129,7 +122,7 @@ class PeerRoom:
         peer = self._peers[sender.partition(":")[2]]
         return build_pdu(
             self.version,
-            room_id=self.room_id if self.events else self._given_room_id,
+            room_id=self._room_id,
             sender=sender,
             type=type,
             state_key=state_key,
@@ -140,12 +133,13 @@ class PeerRoom:
             origin_server_ts=TS + len(self.events) if ts is None else ts,
             server_name=peer.name,
             key=peer.key,
-            event_id_suffix=f"event{next(self._numbers)}",
+            event_id_suffix=f"event{next(self._numbers)}{sha256((self._room_id or '').encode()).hexdigest()[:8]}",
         )
 
     def add(self, event: Event) -> Event:
         """The room goes on from this event, whoever made it."""
         self.events.append(event)
+        self._room_id = event.room_id
         if event.is_state:
             self.state[event.key] = event
         return event
@@ -176,3 +170,29 @@ class PeerRoom:
         if not self.version.reference_pairs:
             return event.event_id
         return event.event_id, reference_hash(self.version, event.pdu)
+
+
+class PeerRoom(KnownRoom):
+    """One that begins here: with its create event, the creator's join, power levels and a join rule."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        version: str = "12",
+        creator: str = "creator",
+        join_rule: str = "public",
+        peers: Sequence[Peer] = (),
+        create_content: Mapping[str, Any] | None = None,
+    ) -> None:
+        rules = room_version(version)
+        given = None if rules.room_id_is_create_hash else f"!room{version}:{peer.name}"
+        super().__init__(peer, rules, given, peers=peers)
+        self.creator = peer.user(creator)
+        content = {"room_version": version, **(create_content or {})}
+        if not self.version.creator_is_sender:
+            content.setdefault("creator", self.creator)
+        self.send(self.creator, "m.room.create", content, "")
+        self.member(self.creator, "join")
+        users = {} if self.version.privileged_creators else {self.creator: 100}
+        self.send(self.creator, "m.room.power_levels", {"users": users}, "")
+        self.send(self.creator, "m.room.join_rules", {"join_rule": join_rule}, "")

@@ -353,3 +353,43 @@ async def test_foreign_tokens_are_refused(alice: MatrixClient, token: str) -> No
     body = {"search_categories": {"room_events": {"search_term": "x"}}}
     refused = await alice.ask("POST", v3("search"), body, query={"next_batch": token})
     assert refused.status == 400, refused.body
+
+
+HOSTILE = (
+    "a" * 1000,
+    "aaa " * 250,
+    " ".join(f"{n:x}" for n in range(100)),
+    " ".join(f"word{n:x}" for n in range(100)),
+    "*" * 1000,
+    '"' * 999,
+    '"' + "a b " * 200 + '"',
+    "\0" * 100 + "spam\0",
+    "' | 'x':* & !('y' <-> \\'z\\') -- ;DROP TABLE search",
+    "%s %(x)s {0} $1 ${x}",
+    "\u202e\u200d\ufeff\u2066",
+    "\ufdfa" * 1000,
+    "😀" * 1000,
+    "的" * 1000,
+    "e" + "\u0301" * 999,
+    "ﬃ" * 1000,
+)
+
+
+async def test_hostile_terms_are_answered(alice: MatrixClient, search: Searcher) -> None:
+    """Whatever is asked, in whatever way, is answered, and finds no more and no less than it should."""
+    room = await alice.create_room()
+    long = await alice.send(room, " ".join(f"word{n:x}" for n in range(5_000)) + " a" * 5_000)
+    texts = [await alice.send(room, term[:900]) for term in HOSTILE]
+    for term in HOSTILE:
+        for criteria in ({}, {"keys": ["content.name"]}, {"event_context": {"before_limit": 10**30}}):
+            await search(term, **criteria)
+    assert await search.ids(HOSTILE[3]) == [texts[3], long]
+    assert await search.ids("spam") == [texts[7]]
+    assert await search.ids("drop table search") == [texts[8]]
+    assert await search.ids("%(x)s") == [texts[9]]
+
+
+async def test_half_a_character_is_no_json(alice: MatrixClient) -> None:
+    """A surrogate without its other half stands in no text."""
+    body = b'{"search_categories":{"room_events":{"search_term":"x\\ud800"}}}'
+    assert (await alice.ask("POST", v3("search"), body)).status == 400

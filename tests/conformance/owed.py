@@ -14,10 +14,6 @@ OWED: Mapping[str, tuple[str, ...]] = {
         f"GET {V3}/events",
         f"GET {V3}/initialSync",
     ),
-    "Presence": (
-        f"GET {V3}/presence/{{userId}}/status",
-        f"PUT {V3}/presence/{{userId}}/status",
-    ),
     "User Directory": (f"POST {V3}/user_directory/search",),
     "Client Authentication": (
         f"POST {V1}/login/get_token",

@@ -12,9 +12,7 @@ from tests.builders.allies import allied_servers
 from tests.builders.process import server_directory
 from tests.conformance.client import MatrixClient
 from tests.netsplit.people import PEOPLE
-from tests.netsplit.split import split_and_heal
-
-VERSIONS = [str(number) for number in range(6, 13)]
+from tests.netsplit.split import VERSIONS, split_and_heal
 
 
 async def run(place: Path, versions: list[str], seeds: list[int], messages: int) -> int:

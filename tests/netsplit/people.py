@@ -21,10 +21,10 @@ class Side:
     sent: list[str] = field(default_factory=list)
     done: dict[str, int] = field(default_factory=dict)
 
-    async def act(self, dice: random.Random, room: str, everybody: list[str]) -> None:
-        """One random thing by one of them. What the rules do not allow is refused, and counts as `refused`."""
+    async def act(self, dice: random.Random, room: str, targets: list[str]) -> None:
+        """One random thing by one of them, to one of `targets`. What the rules do not allow counts as `refused`."""
         person, action = dice.choice(self.people), dice.choice(ACTIONS)
-        status = await self._try(dice, person, action, room, everybody)
+        status = await self._try(dice, person, action, room, targets)
         name = action if status == 200 else "refused"
         self.done[name] = self.done.get(name, 0) + 1
 
@@ -32,10 +32,8 @@ class Side:
         """The moderator says something: the id of the event."""
         return await self.people[0].send(room, body)
 
-    async def _try(
-        self, dice: random.Random, person: MatrixClient, action: str, room: str, everybody: list[str]
-    ) -> int:
-        target = dice.choice(everybody)
+    async def _try(self, dice: random.Random, person: MatrixClient, action: str, room: str, targets: list[str]) -> int:
+        target = dice.choice(targets)
         match action:
             case "talk":
                 body = {"msgtype": "m.text", "body": f"{person.user_id} {len(self.sent)}"}

@@ -1,10 +1,15 @@
 """Real servers: one that the tests share, and what they need to start their own."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
 
 import pytest
 
+from tests.builders.allies import Ally, allied_servers
 from tests.builders.process import (
     ServerProcess,
     borrowed,
@@ -14,6 +19,8 @@ from tests.builders.process import (
     server_directory,
     shared_server,
 )
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +65,38 @@ async def server(shared: ServerProcess) -> AsyncIterator[ServerProcess]:
     """A running server that other tests used before; it may be stopped, and need not be started again."""
     async with borrowed(shared) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def running_allies() -> Iterator[list[Ally]]:
+    """The servers behind `allies`."""
+    with server_directory() as directory, on_another_loop(allied_servers(directory, 3)) as allies:
+        yield allies
+
+
+@pytest.fixture
+def allies(running_allies: list[Ally]) -> Iterator[list[Ally]]:
+    """Three running servers that know each other and that other tests used before; none is stopped or cut off."""
+    for ally in running_allies:
+        ally.check_log()
+    yield running_allies
+    for ally in running_allies:
+        ally.check_log()
+
+
+@contextmanager
+def on_another_loop(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Enters `context` on a loop in a thread: it goes on while tests end their loops and begin others."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        entered = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result()
+        try:
+            yield entered
+        finally:
+            asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,45 +1,424 @@
-"""People of two and three servers in one room, over TLS, as their clients see it."""
+"""Two people of two servers in one room, over TLS, as their clients see it, in every room version.
 
-from pathlib import Path
+Alice is here and Bob is there. Each story has people and rooms of its own, on servers that all stories share. Every
+answer is checked against the spec by the client. https://spec.matrix.org/v1.19/server-server-api/
+"""
 
-from tests.builders.allies import allied_servers
-from tests.conformance.client import MatrixClient
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.builders.allies import Ally
+from tests.builders.ears import Ears
+from tests.builders.people import event_of, history, person, state_ids, told_ids
+from tests.builders.waiting import until
+from tests.conformance.client import MatrixClient, v3
 
 VERSIONS = [str(number) for number in range(1, 13)]
+# The version that rooms have unless somebody asks for another.
+USUAL = "12"
+in_every_version = pytest.mark.parametrize("version", VERSIONS)
+NOTHING = {"notification_count": 0, "highlight_count": 0}
+PRIVATE = "m.read.private"
 
 
-async def bodies(client: MatrixClient, room: str) -> list[str]:
-    """The messages that a client reads by paging back, oldest first."""
-    found: list[str] = []
-    start = None
-    while True:
-        page = await client.messages(room, start, dir="b", limit=10)
-        print(len(page["chunk"]), page.get("end"))
-        found += [one["content"].get("body", one["type"]) for one in page["chunk"]]
-        start = page.get("end")
-        if start is None:
-            return list(reversed(found))
+@dataclass
+class Two:
+    """Two servers, a user of each, and what these hear. `stack` closes the clients of others who come in."""
+
+    stack: AsyncExitStack
+    here: Ally
+    there: Ally
+    alice: MatrixClient
+    bob: MatrixClient
+    alice_ears: Ears
+    bob_ears: Ears
+
+    async def met(self, version: str) -> str:
+        """A room of Alice's in which both are."""
+        room = await self.alice.create_room(preset="public_chat", room_version=version)
+        await self.rejoin(room)
+        return room
+
+    async def rejoin(self, room: str) -> None:
+        """Bob comes in, and both have heard of it."""
+        await self.bob.join(room, via=[self.here.name])
+        await self.alice_ears.member(room, self.bob.user_id, "join")
+        await self.bob_ears.member(room, self.bob.user_id, "join")
+
+    async def agree(self, room: str) -> None:
+        """Both show their clients the same state."""
+
+        async def same() -> bool:
+            return await state_ids(self.alice, room) == await state_ids(self.bob, room)
+
+        await until(same, what="both servers have the same state")
 
 
-async def test_join(fresh: Path) -> None:
-    async with allied_servers(fresh, 2) as (here, there):
-        async with MatrixClient(here.url) as alice, MatrixClient(there.url) as bob:
-            await alice.register("alice")
-            await bob.register("bob")
-            for version in ("1", "6", "12"):
-                room = await alice.create_room(preset="public_chat", room_version=version)
-                for n in range(25):
-                    await alice.send(room, f"before {n}")
-                await bob.join(room, via=[here.name])
-                await bob.send(room, "from bob")
-                print(version, await bodies(bob, room))
-            room = await alice.create_room(preset="private_chat", invite=[bob.user_id], is_direct=True)
-            answer = await bob.sync()
-            print(answer["rooms"]["invite"])
-            await bob.join(room)
-            print(await bodies(bob, room))
-            room = await alice.create_room(preset="private_chat", invite=[bob.user_id])
-            await bob.leave(room)
-            answer = await bob.sync(answer["next_batch"])
-            print(answer["rooms"])
-            print((await alice.state(room, "m.room.member", bob.user_id)))
+@pytest.fixture
+async def two(allies: list[Ally]) -> AsyncIterator[Two]:
+    here, there, _ = allies
+    async with AsyncExitStack() as stack:
+        alice, bob = await person(stack, here, "alice"), await person(stack, there, "bob")
+        yield Two(stack, here, there, alice, bob, await Ears.of(alice), await Ears.of(bob))
+
+
+# -- one life of a room
+
+
+@in_every_version
+async def test_two_people_of_two_servers(two: Two, version: str) -> None:
+    """They meet by an invite, talk, see each other type and read, take back, rename themselves, and read it all."""
+    room = await meet(two, version)
+    await talk(two, room)
+    await type_and_read(two, room)
+    await edit_and_take_back(two, room)
+    await rename(two, room)
+    await two.agree(room)
+    await read_back(two, room)
+
+
+async def meet(two: Two, version: str) -> str:
+    """Bob is shown what he is invited to before he comes in."""
+    alice, bob = two.alice, two.bob
+    room = await alice.create_room(name="The garden", preset="private_chat", room_version=version)
+    for number in range(12):
+        await alice.send(room, f"Before Bob {number}")
+    await alice.invite(room, bob.user_id, reason="come in")
+    told = await two.bob_ears.invited(room)
+    assert told["m.room.name", ""]["content"] == {"name": "The garden"}
+    assert told["m.room.create", ""]["content"]["room_version"] == version
+    assert told["m.room.join_rules", ""]["content"]["join_rule"] == "invite"
+    invite = told["m.room.member", bob.user_id]
+    assert (invite["sender"], invite["content"]["membership"]) == (alice.user_id, "invite")
+    assert invite["content"]["reason"] == "come in"
+    assert await bob.join(room) == room
+    await two.bob_ears.stands(room, "join")
+    await two.alice_ears.member(room, bob.user_id, "join")
+    await two.agree(room)
+    return room
+
+
+async def talk(two: Two, room: str) -> None:
+    """What one says the other hears; it counts as unread and, where it names the other, as a highlight."""
+    alice, bob = two.alice, two.bob
+    said = await alice.send(room, "Hello, Bob")
+    heard = await two.bob_ears.event(room, said)
+    assert (heard["sender"], heard["content"]["body"]) == (alice.user_id, "Hello, Bob")
+    assert two.bob_ears.counts[room] == {"notification_count": 1, "highlight_count": 0}
+    named = {"msgtype": "m.text", "body": "You, Bob!", "m.mentions": {"user_ids": [bob.user_id]}}
+    await two.bob_ears.event(room, await alice.send(room, named))
+    assert two.bob_ears.counts[room] == {"notification_count": 2, "highlight_count": 1}
+    answered = await bob.send(room, "Hello, Alice")
+    assert (await two.alice_ears.event(room, answered))["content"]["body"] == "Hello, Alice"
+    assert two.alice_ears.counts[room]["notification_count"] == 1
+
+
+async def type_and_read(two: Two, room: str) -> None:
+    """Typing and public receipts are told to the other server; private ones never."""
+    alice, bob = two.alice, two.bob
+    await type_(alice, room, True)
+    await two.bob_ears.typing(room, alice.user_id)
+    await type_(bob, room, True)
+    await two.alice_ears.typing(room, alice.user_id, bob.user_id)
+    await type_(alice, room, False)
+    await two.bob_ears.typing(room, bob.user_id)
+    secret, last = await alice.send(room, "Read in secret"), await alice.send(room, "Read in public")
+    await two.bob_ears.event(room, last)
+    await read(bob, room, secret, PRIVATE)
+    await read(bob, room, last)
+    # A receipt may wait for company for some seconds; an event takes it along.
+    await bob.send(room, "I have read it")
+    await two.alice_ears.read(room, last, bob.user_id)
+    assert not [receipt for receipt in two.alice_ears.receipts(room) if receipt[0] == secret or receipt[1] == PRIVATE]
+    await two.bob_ears.until(lambda: two.bob_ears.counts[room] == NOTHING, "that nothing is unread")
+
+
+async def type_(client: MatrixClient, room: str, typing: bool) -> None:
+    body = {"typing": typing, "timeout": 30_000} if typing else {"typing": False}
+    await client.call("PUT", v3("rooms", room, "typing", client.user_id), body)
+
+
+async def read(client: MatrixClient, room: str, event_id: str, kind: str = "m.read") -> None:
+    await client.call("POST", v3("rooms", room, "receipt", kind, event_id))
+
+
+async def edit_and_take_back(two: Two, room: str) -> None:
+    """An edit of one replaces the text for the other; a redaction by the one with power empties the other's event."""
+    alice, bob = two.alice, two.bob
+    typo = await bob.send(room, "Goof morning")
+    new = {"msgtype": "m.text", "body": "Good morning"}
+    edit = await bob.send(
+        room,
+        {**new, "body": "* Good morning", "m.new_content": new, "m.relates_to": {"rel_type": "m.replace", "event_id": typo}},
+    )
+    await two.alice_ears.event(room, edit)
+    edited = await event_of(alice, room, typo)
+    assert edited["unsigned"]["m.relations"]["m.replace"]["event_id"] == edit
+    regretted = await bob.send(room, "I regret this")
+    await two.alice_ears.event(room, regretted)
+    path = v3("rooms", room, "redact", regretted, "r1")
+    redaction = (await alice.call("PUT", path, {"reason": "peace"}))["event_id"]
+    assert (await two.bob_ears.event(room, redaction))["content"].get("reason") == "peace"
+    for client in (alice, bob):
+        event = await event_of(client, room, regretted)
+        assert event["content"] == {}
+        assert event["unsigned"]["redacted_because"]["event_id"] == redaction
+
+
+async def rename(two: Two, room: str) -> None:
+    """A new name is seen in the room and in the profile that the other server is asked for."""
+    bob = two.bob
+    await bob.call("PUT", v3("profile", bob.user_id, "displayname"), {"displayname": "Robert"})
+
+    def renamed() -> bool:
+        events = two.alice_ears.events[room].values()
+        return any(event["content"].get("displayname") == "Robert" for event in events)
+
+    await two.alice_ears.until(renamed, "Bob's new name")
+    members = (await two.alice.call("GET", v3("rooms", room, "joined_members")))["joined"]
+    assert members[bob.user_id]["display_name"] == "Robert"
+    assert (await two.alice.call("GET", v3("profile", bob.user_id)))["displayname"] == "Robert"
+
+
+async def read_back(two: Two, room: str) -> None:
+    """Paging back leads both through the same history to the beginning, also from before Bob came."""
+    ours = await told_ids(two.alice, room)
+    theirs = await told_ids(two.bob, room)
+    assert len(set(ours)) == len(ours)
+    assert theirs == ours
+    assert (await event_of(two.bob, room, theirs[0]))["type"] == "m.room.create"
+    for client in (two.alice, two.bob):
+        assert await told_ids(client, room, "f") == ours
+    assert set(two.bob_ears.events[room]) <= set(ours)
+
+
+@in_every_version
+async def test_parting_and_coming_back(two: Two, version: str) -> None:
+    """Who leaves, is kicked or is banned is told so over there, is kept out, and misses nothing after coming back."""
+    alice, bob = two.alice, two.bob
+    room = await two.met(version)
+    await bob.leave(room, reason="tired")
+    assert (await two.alice_ears.member(room, bob.user_id, "leave"))["content"]["reason"] == "tired"
+    await two.bob_ears.stands(room, "leave")
+    unheard = await alice.send(room, "Bob is away")
+
+    await two.rejoin(room)
+    await alice.call("POST", v3("rooms", room, "kick"), {"user_id": bob.user_id, "reason": "noise"})
+    kick = await two.bob_ears.member(room, bob.user_id, "leave")
+    await two.bob_ears.stands(room, "leave")
+    assert (kick["sender"], kick["content"]["reason"]) == (alice.user_id, "noise")
+    await bob.call("PUT", v3("rooms", room, "send", "m.room.message", "late"), {"body": "", "msgtype": "m.text"}, expect=403)
+
+    await two.rejoin(room)
+    await alice.call("POST", v3("rooms", room, "ban"), {"user_id": bob.user_id})
+    await two.bob_ears.member(room, bob.user_id, "ban")
+    await bob.call("POST", v3("join", room), query={"via": [two.here.name]}, expect=403)
+    await alice.call("POST", v3("rooms", room, "invite"), {"user_id": bob.user_id}, expect=403)
+
+    await alice.call("POST", v3("rooms", room, "unban"), {"user_id": bob.user_id})
+    await two.rejoin(room)
+    assert (await two.alice_ears.event(room, await bob.send(room, "Back again")))["sender"] == bob.user_id
+    assert (await two.bob_ears.event(room, await alice.send(room, "Welcome")))["sender"] == alice.user_id
+    await two.agree(room)
+    assert unheard not in two.bob_ears.events[room]
+    ours = await told_ids(alice, room)
+    assert await told_ids(bob, room) == ours
+    assert unheard in ours
+
+
+# -- ways in, and ways not to come in
+
+
+@in_every_version
+async def test_ways_into_a_room(two: Two, version: str) -> None:
+    """By its id and a server that is in it; by the other server's alias; and by an invite to a direct chat."""
+    alice, bob, carol = two.alice, two.bob, await person(two.stack, two.there, "carol")
+    name = f"garden{version}-{alice.user_id[1:].partition(':')[0]}"
+    room = await alice.create_room(preset="public_chat", room_version=version, room_alias_name=name)
+    alias = f"#{name}:{two.here.name}"
+    found = await bob.call("GET", v3("directory", "room", alias))
+    assert found["room_id"] == room
+    assert two.here.name in found["servers"]
+    assert await bob.join(alias) == room
+    assert await bob.join(alias) == room
+    # Nobody needs to be asked any more.
+    assert await carol.join(room) == room
+    await two.alice_ears.member(room, carol.user_id, "join")
+    await bob.leave(room)
+    await carol.leave(room)
+    await two.alice_ears.member(room, carol.user_id, "leave")
+    await bob.call("POST", v3("join", room), query={"via": [two.there.name, "nobody.invalid"]}, expect=None)
+    assert await bob.join(room, via=["nobody.invalid", two.here.name]) == room
+
+    direct = await alice.create_room(
+        preset="trusted_private_chat", room_version=version, invite=[bob.user_id], is_direct=True
+    )
+    told = await two.bob_ears.invited(direct)
+    assert told["m.room.member", bob.user_id]["content"]["is_direct"] is True
+    assert await bob.join(direct) == direct
+    await two.bob_ears.event(direct, await alice.send(direct, "Just us"))
+    # Both have the same power here.
+    await two.alice_ears.event(direct, await bob.set_state(direct, "m.room.topic", {"topic": "Us"}))
+
+
+@in_every_version
+async def test_invites_that_come_to_nothing(two: Two, version: str) -> None:
+    """One is rejected by Bob, whose server is not in the room; one is taken back by Alice; both hear of it."""
+    alice, bob = two.alice, two.bob
+    room = await alice.create_room(preset="private_chat", room_version=version, invite=[bob.user_id])
+    await two.bob_ears.invited(room)
+    await bob.leave(room, reason="no, thanks")
+    rejected = await two.alice_ears.member(room, bob.user_id, "leave")
+    assert (rejected["sender"], rejected["content"].get("reason")) == (bob.user_id, "no, thanks")
+    await two.bob_ears.stands(room, "leave")
+    await bob.call("POST", v3("join", room), query={"via": [two.here.name]}, expect=403)
+
+    await alice.invite(room, bob.user_id)
+    await two.bob_ears.stands(room, "invite")
+    await alice.call("POST", v3("rooms", room, "kick"), {"user_id": bob.user_id})
+    await two.bob_ears.stands(room, "leave")
+    await bob.call("POST", v3("join", room), query={"via": [two.here.name]}, expect=403)
+
+    await alice.invite(room, bob.user_id)
+    await two.bob_ears.stands(room, "invite")
+    await bob.join(room)
+    await two.alice_ears.event(room, await bob.send(room, "After all"))
+
+
+@pytest.mark.parametrize("version", VERSIONS[6:])
+async def test_knocking(two: Two, version: str) -> None:
+    """Bob knocks, is told which room it is, is refused, knocks again, and is let in."""
+    alice, bob = two.alice, two.bob
+    room = await alice.create_room(
+        name="The shed",
+        room_version=version,
+        initial_state=[{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}],
+    )
+    path, via = v3("knock", room), {"via": [two.here.name]}
+    assert (await bob.call("POST", path, {"reason": "let me in"}, query=via))["room_id"] == room
+    asked = await two.alice_ears.member(room, bob.user_id, "knock")
+    assert asked["content"]["reason"] == "let me in"
+    await two.bob_ears.stands(room, "knock")
+    assert {"name": "The shed"} in [event["content"] for event in two.bob_ears.told[room]]
+    await alice.call("POST", v3("rooms", room, "kick"), {"user_id": bob.user_id})
+    await two.bob_ears.stands(room, "leave")
+
+    await bob.call("POST", path, query=via)
+    await two.alice_ears.member(room, bob.user_id, "knock")
+    await bob.leave(room)
+    await two.alice_ears.member(room, bob.user_id, "leave")
+    await two.bob_ears.stands(room, "leave")
+
+    await bob.call("POST", path, query=via)
+    await two.alice_ears.member(room, bob.user_id, "knock")
+    await alice.invite(room, bob.user_id)
+    await two.bob_ears.stands(room, "invite")
+    await bob.join(room)
+    await two.alice_ears.event(room, await bob.send(room, "Thank you"))
+    await two.agree(room)
+
+
+@pytest.mark.parametrize("version", VERSIONS[7:])
+async def test_restricted_rooms(two: Two, version: str) -> None:
+    """Members of a space may come in, if a server vouches whose user may invite: also for who lives on another server
+    that is in the room already. Nobody else may."""
+    alice, bob = two.alice, two.bob
+    carol, dora = await person(two.stack, two.there, "carol"), await person(two.stack, two.there, "dora")
+    space = await alice.create_room(preset="public_chat", room_version=version)
+    allow = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+    room = await alice.create_room(
+        room_version=version,
+        initial_state=[{"type": "m.room.join_rules", "state_key": "", "content": allow}],
+        power_level_content_override={"invite": 50},
+    )
+    via = {"via": [two.here.name]}
+    await bob.call("POST", v3("join", room), query=via, expect=403)
+    for member in (bob, carol):
+        await member.join(space, via=[two.here.name])
+        assert await member.join(room, via=[two.here.name]) == room
+        joined = await two.alice_ears.member(room, member.user_id, "join")
+        assert joined["content"]["join_authorised_via_users_server"] == alice.user_id
+    await dora.call("POST", v3("join", room), query=via, expect=403)
+    await two.alice_ears.event(room, await carol.send(room, "Here I am"))
+    await two.agree(room)
+
+
+# -- between servers
+
+
+async def test_asking_the_other_server(two: Two) -> None:
+    """Its public rooms and its users' profiles are told to our clients; what it does not have is told as such."""
+    alice, bob = two.alice, two.bob
+    room = await alice.create_room(
+        preset="public_chat", visibility="public", name=f"Roses of {alice.user_id}", topic="Thorns"
+    )
+    listed = await bob.call("GET", v3("publicRooms"), query={"server": two.here.name, "limit": 500})
+    (found,) = [one for one in listed["chunk"] if one["room_id"] == room]
+    assert (found["topic"], found["num_joined_members"], found["join_rule"]) == ("Thorns", 1, "public")
+    query = {"filter": {"generic_search_term": f"Roses of {alice.user_id}"}}
+    searched = await bob.call("POST", v3("publicRooms"), query, query={"server": two.here.name})
+    assert [one["room_id"] for one in searched["chunk"]] == [room]
+    await alice.call("PUT", v3("profile", alice.user_id, "displayname"), {"displayname": "Alice of the roses"})
+    assert (await bob.call("GET", v3("profile", alice.user_id)))["displayname"] == "Alice of the roses"
+    assert (await bob.call("GET", v3("profile", alice.user_id, "displayname")))["displayname"] == "Alice of the roses"
+    await bob.call("GET", v3("profile", f"@nobody:{two.here.name}"), expect=404)
+    await bob.call("GET", v3("directory", "room", f"#nowhere:{two.here.name}"), expect=404)
+    await bob.call("POST", v3("join", f"#nowhere:{two.here.name}"), expect=404)
+    await bob.call("POST", v3("join", room), query={"via": [two.there.name]}, expect=None)
+
+
+async def test_an_invite_of_nobody(two: Two) -> None:
+    """Who does not exist cannot be invited, and neither can a user of a server that nobody reaches."""
+    alice = two.alice
+    room = await alice.create_room()
+    path = v3("rooms", room, "invite")
+    await alice.call("POST", path, {"user_id": f"@nobody:{two.there.name}"}, expect=404)
+    refused = await alice.call("POST", path, {"user_id": "@bob:nobody.invalid"}, expect=None)
+    assert refused["errcode"]
+    members = (await alice.call("GET", v3("rooms", room, "members")))["chunk"]
+    assert [member["state_key"] for member in members] == [alice.user_id]
+
+
+async def test_a_server_that_a_room_keeps_out(two: Two) -> None:
+    """After a server ACL says so, nobody comes in through that server, and nothing that it sends is taken."""
+    alice, bob = two.alice, two.bob
+    room = await two.met(USUAL)
+    heard = await bob.send(room, "Still heard")
+    await two.alice_ears.event(room, heard)
+    # An ACL names hosts without their ports, and all servers of the tests are on one.
+    acl = {"allow": ["*"], "deny": ["127.0.0.1"], "allow_ip_literals": True}
+    await two.bob_ears.event(room, await alice.set_state(room, "m.room.server_acl", acl))
+    unheard = await bob.send(room, "Not heard")
+    await until(lambda: unheard in two.here.log(), what="its refusal is logged")
+    await alice.call("GET", v3("rooms", room, "event", unheard), expect=404)
+    assert (await told_ids(alice, room))[-2] == heard
+
+    closed = await alice.create_room(
+        preset="public_chat", initial_state=[{"type": "m.room.server_acl", "state_key": "", "content": acl}]
+    )
+    answer = await bob.call("POST", v3("join", closed), query={"via": [two.here.name]}, expect=403)
+    assert answer["errcode"] == "M_FORBIDDEN"
+
+
+async def test_lines_cross(two: Two) -> None:
+    """Both talk at once: everybody hears all, each once, and each speaker's words in the order of speaking."""
+    room = await two.met(USUAL)
+    said: dict[str, list[str]] = {}
+
+    async def speak(client: MatrixClient) -> None:
+        said[client.user_id] = [await client.send(room, f"line {number}") for number in range(15)]
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(speak(two.alice))
+        group.create_task(speak(two.bob))
+    for ears in (two.alice_ears, two.bob_ears):
+        for event_id in (*said[two.alice.user_id], *said[two.bob.user_id]):
+            await ears.event(room, event_id)
+        for speaker, lines in said.items():
+            heard = [event for event in ears.events[room].values() if event["sender"] == speaker]
+            assert [event["event_id"] for event in heard if event["type"] == "m.room.message"] == lines
+    await two.agree(room)

@@ -1,24 +1,25 @@
 """Tells of people's presence: all that changed within about a second, in one write.
 
-A change is told in the rooms that the user shares with others, the smallest first: rooms of at most MAX_MEMBERS members,
-as many as have MAX_WATCHERS members together. So nobody's coming and going wakes more clients than that, and a room of
-ten thousand none at all. The same rooms say which other servers are told.
+A change is told in the rooms that the user shares with others, the smallest first: rooms of at most MAX_MEMBERS
+members, as many as have MAX_WATCHERS members together. So nobody's coming and going wakes more clients than that, and a
+room of ten thousand none at all. The same rooms say which other servers are told.
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from homeserver.domain.presence import OFFLINE, Devices, Presence, content_of
+from homeserver.domain.presence import OFFLINE, Devices, PresenceState, content_of
 from homeserver.ports import Clock
 from homeserver.services.messaging.roster import Person, Roster
 from homeserver.services.persistence import Persistence
-from homeserver.storage.presence import PresenceRow
+from homeserver.storage.presence import PresenceRoom, PresenceRow
 from homeserver.storage.store import Store
 from homeserver.streams.keys import room_key
-from homeserver.streams.publications import PresenceItem, Publication
+from homeserver.streams.publications import PresenceItem
 
 MAX_MEMBERS = 200
 MAX_WATCHERS = 1_000
@@ -38,8 +39,8 @@ class _Look:
 
     person: Person
     user_id: str
-    now: Presence
-    told: Presence
+    now: PresenceState
+    told: PresenceState
     rooms: tuple[int, ...]
     last_active: int
     ours: bool
@@ -50,6 +51,10 @@ class _Look:
         if not rooms and not self.ours:
             return False
         return self.now != self.told or not set(rooms) <= set(self.rooms)
+
+    def row(self, position: int) -> PresenceRow:
+        now = self.now
+        return PresenceRow(self.user_id, now.presence, now.currently_active, now.status_msg, self.last_active, position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class PresenceRounds:
     def _write(
         self, store: Store, looks: Sequence[_Look], entered: Collection[int], forgotten: Sequence[str]
     ) -> _Round:
-        listed = store.presence.list_rooms([look.user_id for look in looks], MAX_MEMBERS, MAX_ROOMS)
+        listed = _list_rooms(store, [look.user_id for look in looks])
         rooms = {user_id: _choose(found) for user_id, found in listed.items()}
         members = store.presence.list_members(entered, MAX_MEMBERS)
         news = [look for look in looks if look.is_news(rooms[look.user_id])]
@@ -110,11 +115,7 @@ class PresenceRounds:
         store.presence.remove(forgotten)
         if news:
             position = store.take_position()
-            store.presence.put(
-                PresenceRow(one.user_id, one.now.presence, one.now.currently_active, one.now.status_msg,
-                            one.last_active, position)
-                for one in news
-            )  # fmt: skip
+            store.presence.put(look.row(position) for look in news)
             for one in news:
                 item = _item(one.user_id, one.now, rooms[one.user_id])
                 store.publish(position, map(room_key, item.rooms), item)
@@ -153,21 +154,57 @@ class PresenceRounds:
             for listener in self._listeners:
                 listener(updates[start : start + MAX_UPDATES], servers)
 
-    async def resume(self) -> list[Publication]:
-        """Puts everybody into the roster who was known when the process before this one ended, and told as they were
-        told then. Rooms that somebody joined since are left out: they will be told."""
-        now = self._clock.now_ms()
+    async def load(self) -> list[tuple[PresenceRow, PresenceItem]]:
+        """What was told of everybody when the process before this one ended, by position.
+
+        Rooms that somebody joined since are left out: there it is still to be told.
+        """
         rows = await self._database.read_long(lambda store: store.presence.list_all())
-        publications: list[Publication] = []
+        found: list[tuple[PresenceRow, PresenceItem]] = []
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
-            ids = [row.user_id for row in some]
-            listed = await self._database.read_long(
-                lambda store, ids=ids: store.presence.list_rooms(ids, MAX_MEMBERS, MAX_ROOMS)
-            )
+            listed = await self._database.read_long(partial(_list_rooms, user_ids=[row.user_id for row in some]))
             for row in some:
-                told = Presence(row.presence, row.currently_active, row.status_msg)
-                rooms = _choose([place for place in listed[row.user_id] if place.since <= row.position])
-                item = _item(row.user_id, told, rooms)
-                publications.append(Publication(row.position, tuple(map(room_key, rooms)), item))
-        return publications
+                told = PresenceState(row.presence, row.currently_active, row.status_msg)
+                rooms = _choose(place for place in listed[row.user_id] if place.since <= row.position)
+                found.append((row, _item(row.user_id, told, rooms)))
+        return found
+
+
+def _look(person: Person, now: int, resend: bool) -> _Look:
+    source = person.source
+    return _Look(
+        person=person,
+        user_id=person.user_id,
+        now=source.at(now),
+        told=person.told,
+        rooms=person.rooms,
+        last_active=source.last_active,
+        ours=isinstance(source, Devices),
+        resend=resend,
+    )
+
+
+def _list_rooms(store: Store, user_ids: Collection[str]) -> dict[str, list[PresenceRoom]]:
+    return store.presence.list_rooms(user_ids, MAX_MEMBERS, MAX_ROOMS)
+
+
+def _choose(rooms: Iterable[PresenceRoom]) -> tuple[int, ...]:
+    """The smallest ones, as long as there are not too many people in them."""
+    chosen: list[int] = []
+    watchers = 0
+    for room in rooms:
+        watchers += room.joined
+        if watchers > MAX_WATCHERS:
+            break
+        chosen.append(room.number)
+    return tuple(chosen)
+
+
+def _item(user_id: str, presence: PresenceState, rooms: tuple[int, ...]) -> PresenceItem:
+    return PresenceItem(user_id, presence.presence, presence.currently_active, presence.status_msg, rooms)
+
+
+def _update(user_id: str, presence: PresenceState, last_active: int, now: int) -> Mapping[str, Any]:
+    """As other servers are told. They must be told when a user was active last, be it never."""
+    return {"last_active_ago": 0, **content_of(presence, last_active, now), "user_id": user_id}

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass
 
-from homeserver.domain.presence import OFFLINE, Devices, Hearsay, Presence
+from homeserver.domain.presence import NOBODY, OFFLINE, Devices, Hearsay, PresenceState
 from homeserver.streams.publications import PresenceItem
 
 # Those who are offline, and users of other servers who are not.
@@ -25,7 +25,7 @@ class Person:
 
     user_id: str
     source: Devices | Hearsay
-    told: Presence = Presence()
+    told: PresenceState = NOBODY
     position: int = 0
     rooms: tuple[int, ...] = ()
     # When to look again whether it is another one by itself, and when other servers were told: ms, 0: never.
@@ -78,7 +78,7 @@ class Roster:
         person = self._people.get(item.user_id)
         if person is None:
             return
-        person.told = Presence(item.presence, item.currently_active, item.status_msg)
+        person.told = PresenceState(item.presence, item.currently_active, item.status_msg)
         person.position = position
         self.place(person, item.rooms)
         self._told[item.user_id] = person

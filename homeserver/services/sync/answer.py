@@ -44,10 +44,12 @@ class SyncAnswer:
     invited: dict[str, Sequence[str]] = field(default_factory=dict)
     knocked: dict[str, Sequence[str]] = field(default_factory=dict)
     account_data: Sequence[str] = ()
+    presence: Sequence[str] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.joined or self.left or self.invited or self.knocked or self.account_data)
+        rooms = self.joined or self.left or self.invited or self.knocked
+        return not (rooms or self.account_data or self.presence)
 
 
 def render(answer: SyncAnswer, state_key: str = "state") -> bytes:
@@ -55,6 +57,8 @@ def render(answer: SyncAnswer, state_key: str = "state") -> bytes:
     parts = [f'"next_batch":"{answer.next_batch}"']
     if answer.account_data:
         parts.append(f'"account_data":{{"events":[{",".join(answer.account_data)}]}}')
+    if answer.presence:
+        parts.append(f'"presence":{{"events":[{",".join(answer.presence)}]}}')
     rooms: list[str] = []
     if answer.joined:
         rooms.append(f'"join":{{{_members(answer.joined, state_key, joined=True)}}}')

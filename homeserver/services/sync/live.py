@@ -16,6 +16,7 @@ from homeserver.services.sync.counts import NOTHING, RoomCounts, class_in_room
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.account_data import account_data_event
 from homeserver.services.sync.sections.ephemeral import receipts_events, typing_event
+from homeserver.services.sync.sections.presence import PresenceSection
 from homeserver.services.sync.tables import summary_json
 from homeserver.services.tokens import write_place
 from homeserver.storage.history import Place
@@ -27,6 +28,7 @@ from homeserver.streams.publications import (
     AccountDataItem,
     EventItem,
     Notice,
+    PresenceItem,
     Publication,
     ReceiptItem,
     StateItem,
@@ -130,9 +132,12 @@ def answers_from_memory(request: SyncRequest) -> bool:
 class Delta:
     """What a View's publications up to a position amount to."""
 
-    def __init__(self, view: View, tail: Tail, upto: int, now_ms: int) -> None:
+    def __init__(self, view: View, tail: Tail, presence: PresenceSection, upto: int, now_ms: int) -> None:
         self._view = view
         self._tail = tail
+        self._presence = presence
+        # Of whose presence something was published.
+        self._present: set[str] = set()
         self._upto = upto
         self._now_ms = now_ms
 
@@ -186,6 +191,9 @@ class Delta:
             if not room.is_empty:
                 room.counts = view.counts.get(number)
                 told[number] = answer.joined[view.viewpoint.joined[number]] = room
+        if self._present:
+            joined, ignored = view.viewpoint.joined.keys(), view.viewpoint.ignored
+            answer.presence = self._presence.of(view.request, self._present, joined, ignored, view.position, self._upto)
         return told
 
     def _knows_of_typing(self) -> bool:
@@ -221,6 +229,8 @@ class Delta:
                 _latest(receipts, item)
             elif isinstance(item, TypingItem):
                 typing = item
+            elif isinstance(item, PresenceItem):
+                self._present.add(item.user_id)
             else:
                 raise NotInMemory
         for receipt in private:

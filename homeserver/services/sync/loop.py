@@ -11,12 +11,14 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from homeserver.ports import Clock
+from homeserver.services.messaging.presence import Presence
 from homeserver.services.persistence import Persistence
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
 from homeserver.services.sync.counts import RoomCounts, Unread
 from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory
 from homeserver.services.sync.request import SyncRequest
-from homeserver.services.sync.tables import Tables, empty_answer
+from homeserver.services.sync.sections.presence import PresenceSection
+from homeserver.services.sync.tables import Outline, Tables, empty_answer
 from homeserver.services.tokens import SyncToken
 from homeserver.services.viewer import ignored_users
 from homeserver.storage.store import Store
@@ -40,6 +42,8 @@ class Sync:
         database: Persistence,
         tables: Tables,
         unread: Unread,
+        presence: Presence,
+        present: PresenceSection,
         publisher: Publisher,
         tail: Tail,
         notifier: Notifier,
@@ -49,6 +53,8 @@ class Sync:
         self._database = database
         self._tables = tables
         self._unread = unread
+        self._presence = presence
+        self._present = present
         self._publisher = publisher
         self._tail = tail
         self._notifier = notifier
@@ -62,6 +68,13 @@ class Sync:
 
     async def __call__(self, request: SyncRequest) -> bytes:
         """The JSON of the answer, after at most `request.timeout` seconds if there is nothing to tell."""
+        device = self._presence.connect(request.user_id, request.device_id, request.set_presence)
+        try:
+            return await self._sync(request)
+        finally:
+            self._presence.disconnect(device)
+
+    async def _sync(self, request: SyncRequest) -> bytes:
         since = request.since
         if since is not None and not self.continues(since):
             since = None
@@ -139,7 +152,7 @@ class Sync:
         if not view.watcher.dirty:
             return answer
         try:
-            delta = Delta(view, self._tail, upto, self._clock.now_ms())
+            delta = Delta(view, self._tail, self._present, upto, self._clock.now_ms())
             if delta.is_empty():
                 return answer
             if not answers_from_memory(request):
@@ -175,6 +188,7 @@ class Sync:
         answer = empty_answer(request, self._epoch, upto)
         outline = await self._database.read(lambda store: tables.outline(store, request, after, upto))
         answer.account_data = outline.account_data
+        answer.presence = self._people(request, outline, after, upto)
         for start in range(0, len(outline.told), ROOMS_PER_READ):
             numbers = outline.told[start : start + ROOMS_PER_READ]
             read = self._database.read if len(numbers) <= 3 else self._database.read_long
@@ -188,6 +202,15 @@ class Sync:
         if outline.standing.invited or outline.standing.knocked:
             await self._database.read(lambda store: tables.invites(store, request, outline, answer))
         return answer
+
+    def _people(self, request: SyncRequest, outline: Outline, after: int | None, upto: int) -> list[str]:
+        """Who is online, as from the tables."""
+        rooms = outline.standing.joined.keys()
+        if after is None or request.full_state:
+            return self._present.whole(request, rooms, outline.ignored, upto)
+        # Of those in a new room, or who were ignored until now, the client may hold what is no longer true.
+        anew = rooms if outline.new_wishes else outline.standing.newly_joined & rooms
+        return self._present.changed(request, rooms, outline.ignored, after, upto, anew)
 
     async def _view(self, request: SyncRequest, position: int) -> View:
         key = request.live_key

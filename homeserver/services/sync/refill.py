@@ -14,6 +14,7 @@ from homeserver.domain.event import StateKey
 from homeserver.domain.identifiers import domain_of
 from homeserver.domain.relations import relation_of
 from homeserver.services.client_form import redaction_target, replaced_members, with_redacts
+from homeserver.services.messaging.presence import Presence
 from homeserver.services.messaging.receipts import PRIVATE
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.persistence import Persistence
@@ -47,6 +48,7 @@ class Refill:
         database: Persistence,
         tail: Tail,
         typing: Typing,
+        presence: Presence,
         server_name: str,
         *,
         max_events: int = MAX_EVENTS,
@@ -56,6 +58,7 @@ class Refill:
         self._database = database
         self._tail = tail
         self._typing = typing
+        self._presence = presence
         self._server_name = server_name
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -63,9 +66,9 @@ class Refill:
 
     async def __call__(self) -> None:
         upto = self._tail.start
-        silences = await self._typing.resume()
+        in_memory = [*await self._typing.resume(), *await self._presence.resume()]
         floor, publications = await self._database.read_long(lambda store: self._read(store, upto))
-        publications += [silence for silence in silences if floor < silence.position <= upto]
+        publications += [one for one in in_memory if floor < one.position <= upto]
         # Sorting keeps what is of one position in the order in which it was published.
         publications.sort(key=lambda publication: publication.position)
         self._tail.fill(floor, publications, self._typing.lost_before)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from homeserver.domain.filters import SyncFilter
+from homeserver.domain.presence import ONLINE
 from homeserver.services.tokens import SyncToken
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
     """`since` is None for a first sync. `timeout` is in seconds. `state_after_key` is how the answer calls the state if
-    `use_state_after`."""
+    `use_state_after`. `set_presence` is what the user is while it lasts; "offline" changes nothing."""
 
     user_id: str
     device_id: str
@@ -19,6 +20,7 @@ class SyncRequest:
     full_state: bool = False
     use_state_after: bool = False
     state_after_key: str = "state_after"
+    set_presence: str = ONLINE
 
     @property
     def lazy_members(self) -> bool:

@@ -50,7 +50,8 @@ STRIPPED = (
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The first read of an answer: which rooms it is about. `ignored` are the users whose messages are left out."""
+    """The first read of an answer: which rooms it is about. `ignored` are the users whose messages are left out;
+    `new_wishes`: the user changed who they are."""
 
     standing: Standing
     rooms: dict[int, ReadableRoom]
@@ -58,6 +59,7 @@ class Outline:
     account_data: list[str]
     room_data: dict[int, list[tuple[str, str | None]]]
     ignored: frozenset[str]
+    new_wishes: bool
 
 
 class Tables:
@@ -91,9 +93,8 @@ class Tables:
         told = list(rooms)
         if not whole and after is not None:
             told = self._changed_rooms(store, request, standing, rooms, room_data, after, upto)
-        return Outline(
-            standing, rooms, told, self._global_data(store, request, room_data.pop(0, []), after), room_data, ignored
-        )
+        account_data = self._global_data(store, request, room_data.pop(0, []), after)
+        return Outline(standing, rooms, told, account_data, room_data, ignored, all_invites)
 
     def rooms(
         self, store: Store, request: SyncRequest, outline: Outline, numbers: Sequence[int], after: int | None, upto: int

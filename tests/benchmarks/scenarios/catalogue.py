@@ -3,7 +3,9 @@
 from tests.benchmarks.scenario import Scenario
 from tests.benchmarks.scenarios import (
     create_room,
+    crowd,
     delivery_long_poll,
+    delivery_websocket,
     idle,
     initial_sync,
     join_large,
@@ -24,6 +26,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     send_together.ONE_ROOM,
     send_large_room.SCENARIO,
     delivery_long_poll.SCENARIO,
+    delivery_websocket.SCENARIO,
     sync_idle.SCENARIO,
     initial_sync.SCENARIO,
     messages_page.SCENARIO,
@@ -32,4 +35,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     join_large.SCENARIO,
     send_rate.SCENARIO,
     register_login.SCENARIO,
+    crowd.SCENARIO,
 )

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psycopg2
@@ -26,11 +27,13 @@ from config.compose.storage import Pools, open_storage
 from config.data_directory import PositionFile
 from config.system import SystemClock, SystemRandomness
 from homeserver.domain.filters import EventFilter
+from homeserver.domain.search_query import parse_query
 from homeserver.domain.signing import generate_key
 from homeserver.domain.versions import DEFAULT_ROOM_VERSION
 from homeserver.services.rooms.create import RoomRequest
 from homeserver.services.search.request import ContextRequest, SearchRequest
 from homeserver.storage.embedded import EmbeddedPostgres
+from homeserver.storage.search import BY_INDEX, STATEMENTS
 from homeserver.storage.stream import WholeStream
 from tests.benchmarks.machine import cpu_seconds
 from tests.benchmarks.search.messages import PLANTED, common_word, make_messages
@@ -172,6 +175,25 @@ def sizes(url: str, count: int) -> dict[str, float]:
     return {name: size / count for name, size in zip(parts, row, strict=True)}
 
 
+def plan(url: str, term: str, rooms: list[int], upto: int) -> list[str]:
+    """How PostgreSQL reads all matches of a term in all rooms."""
+    query = parse_query(term)
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        statement = STATEMENTS[bool(query.grams), bool(query.words), False]
+        cursor.execute(BY_INDEX)
+        cursor.execute(statement.prepare)
+        named = " | ".join(f"'{word}'" for word in query.named) or None
+        words = " & ".join(f"'{word}'" for word in query.words) or None
+        arguments: tuple[Any, ...] = (
+            upto, 0, [0, 1, 2], rooms, [upto] * len(rooms), named, named, 5_000, list(query.grams), words, [], 6_000,
+        )  # fmt: skip
+        cursor.execute(f"EXPLAIN {statement.execute}", arguments)
+        lines: list[str] = [row[0] for row in cursor.fetchall()]
+    connection.close()
+    return lines
+
+
 def tidy(url: str) -> None:
     """What autovacuum does for a database that lives."""
     connection = psycopg2.connect(url)
@@ -208,6 +230,9 @@ async def compare(url: str, directory: Path, wanted: argparse.Namespace) -> int:
         print(f"\n{wanted.messages:,} messages; indexing took {each:.0f} us CPU for each\n")
         for name, size in sizes(url, wanted.messages).items():
             print(f"    {name:10} {size:8.0f} bytes per message")
+        for term in ("zeppelin", "颱風", "qi"):
+            lines = plan(url, term, sorted(rooms), house.streams.publisher.current())
+            print(f"\n    {term}: " + "; ".join(line.strip(" ->") for line in lines if " on search" in line))
         print(f"\n    {'search':45} {'CPU ms':>8} {'ms':>8} {'count':>8} {'shown':>6}  newest only")
         for case in cases(room_ids[0], f"@user1:{SERVER}"):
             one = await measure(house, case, wanted.rounds)

@@ -5,6 +5,7 @@ docs/reference/websocket.md. Ten thousand of them: tests/benchmarks/crowd.py
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tests.builders.waiting import until
@@ -118,9 +119,12 @@ async def test_five_hundred_sockets(stage: Stage) -> None:
                 assert body == f"m{heard[number]}"
                 heard[number] += 1
 
+    def have_heard(number: int) -> bool:
+        return min(heard) > number or any(one.done() and one.exception() for one in following)
+
     following = [asyncio.create_task(follow(number, *one)) for number, one in enumerate(listeners)]
     for number in range(3):
         await alice.http.send(room, f"m{number}")
-        await until(lambda number=number: min(heard) > number or any(one.done() for one in following))  # type: ignore[misc]
+        await until(partial(have_heard, number), what=f"everybody hears m{number}")
     await asyncio.gather(*following)
     assert heard == [3] * MANY

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 from signedjson.types import SigningKey
 
-from config.compose.house import House, build_house
+from config.compose.house import Abroad, House, Remote, build_house
 from config.compose.storage import Streams
 from homeserver.domain.authorization.selection import auth_state_keys
 from homeserver.domain.draft import Reference, build_pdu
@@ -66,12 +66,16 @@ class Scene:
             self.keys[SERVER_NAME],
             self.clock,
             self.randomness,
-            go_abroad=consenting,
+            go_abroad=self.go_abroad,
         )
         self.append = Append(SERVER_NAME, self.services.rule_book)
         self.published: list[Publication] = []
         built.publisher.listen(self.published.append)
         self._txn = 0
+
+    def go_abroad(self, remote: Remote) -> Abroad:
+        """What asks other servers: here they consent to every invite, and answer nothing else."""
+        return consenting(remote)
 
     # --- acting ---------------------------------------------------------------------------------------------------
 

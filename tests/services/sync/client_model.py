@@ -64,6 +64,8 @@ class Client:
     invited: dict[str, list[Json]] = field(default_factory=dict)
     knocked: dict[str, list[Json]] = field(default_factory=dict)
     account_data: dict[str, Json] = field(default_factory=dict)
+    # Of others, without when they were active last.
+    presence: dict[str, Json] = field(default_factory=dict)
 
     def request(self, timeout: float = 0.0, *, full_state: bool = False) -> SyncRequest:
         since = None if self.since is None else parse_sync_token(self.since)
@@ -93,6 +95,8 @@ class Client:
         assert len(names) == len(set(names)), "a room stands in two sections"
         for event in answer.get("account_data", {}).get("events", []):
             _put_data(self.account_data, event)
+        for event in answer.get("presence", {}).get("events", []):
+            self.presence[event["sender"]] = _lasting(event["content"])
         for room_id, part in rooms.get("leave", {}).items():
             held = self.joined.pop(room_id, None) or HeldRoom()
             self._forget(room_id)
@@ -211,7 +215,16 @@ def whole(answer: Json, *, lazy: bool) -> Json:
         for part in rooms.get(section, {}).values():
             part[f"{section}_state"]["events"].sort(key=lambda event: (event["type"], event["state_key"]))
     answer.get("account_data", {"events": []})["events"].sort(key=_by_type)
+    people = answer.get("presence", {"events": []})["events"]
+    people.sort(key=lambda event: str(event["sender"]))
+    for event in people:
+        event["content"] = _lasting(event["content"])
     return answer
+
+
+def _lasting(presence: Json) -> Json:
+    """Without what changes from moment to moment."""
+    return {key: value for key, value in presence.items() if key != "last_active_ago"}
 
 
 def _ephemeral(events: list[Json]) -> Json:

@@ -16,7 +16,7 @@ async def settle(world: World, client: Client) -> None:
     for _ in range(20):
         answer = read_answer(await world.house.sync(client.request()))
         client.hear(answer)
-        if not answer.get("rooms") and "account_data" not in answer:
+        if not answer.get("rooms") and "account_data" not in answer and "presence" not in answer:
             return
     raise AssertionError("the answers do not end")
 
@@ -34,6 +34,7 @@ async def check_convergence(world: World, story: Story, client: Client) -> None:
     assert {type: content for type, content in client.account_data.items() if type != ignored_data} == {
         type: content for type, content in fresh.account_data.items() if type != ignored_data
     }
+    assert await _people(world, client) == await _people(world, fresh)
     for room_id, held in client.joined.items():
         new = fresh.joined[room_id]
         assert held.receipts == new.receipts
@@ -47,6 +48,21 @@ async def check_convergence(world: World, story: Story, client: Client) -> None:
             await _check_timeline(world, story, client, room_id, one)
     for room_id, held in client.left.items():
         _check_nothing_leaked(story, client, room_id, held)
+
+
+async def _people(world: World, client: Client) -> dict[str, Json]:
+    """Whom the client takes for present, of those whom it is told of."""
+    ignored = client.account_data.get("m.ignored_user_list", {}).get("ignored_users", {})
+    present = {
+        user_id: content
+        for user_id, content in client.presence.items()
+        if content["presence"] != "offline" and (user_id not in ignored or user_id == client.user_id)
+    }
+    viewer = client.user_id
+    shared = await world.database.read(
+        lambda store: {other for other in present if store.presence.share_a_room(viewer, other)}
+    )
+    return {user_id: content for user_id, content in present.items() if user_id in shared}
 
 
 def _summary(held: HeldRoom) -> Json:

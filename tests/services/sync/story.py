@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from homeserver.domain.errors import ParleyError
+from homeserver.domain.presence import PRESENCES
 from homeserver.domain.versions import ROOM_VERSIONS
 from homeserver.services.accounts.data import AccountData
 from homeserver.services.push.rules import PushRules
@@ -291,6 +292,17 @@ class Story:
         room = self._room(where)
         await self.world.house.typing.set(self._person(room, who), room, 100.0 if what % 2 else 0.0)
 
+    async def _present(self, who: int, what: int, status: int, *_: int) -> None:
+        """Said by a person, on a device that may be syncing or not."""
+        person, message = self.people[who % len(self.people)], (None, None, "busy", "fishing")[status % 4]
+        device = ("D0", "D1")[status // 4 % 2]
+        await self.world.house.presence.set(person, device, PRESENCES[what % 3], message)
+
+    async def _pass(self, how: int, *_: int) -> None:
+        """Time passes: a second, or enough to be away, or to be idle."""
+        self.world.clock.skip((1_000, 1_000, 1_000, 31_000, 301_000)[how % 5])
+        await self.world.house.presence.tick()
+
     async def _data(self, who: int, where: int, what: int, value: int, *_: int) -> None:
         person = self.people[who % len(self.people)]
         room = self._room(where) if what % 2 else None
@@ -324,6 +336,11 @@ class Story:
             await self.world.append(room, stranger, type, content, state_key=key)
         else:
             await self._remote_message(stranger, room, value, None)
+
+    async def _heard(self, who: int, what: int, *_: int) -> None:
+        """What the strangers' server says of one of them."""
+        update = {"presence": PRESENCES[what % 3], "last_active_ago": what, "currently_active": bool(what % 2)}
+        await self.world.house.presence.heard(self.strangers[who % 2], update)
 
     async def _late(self, who: int, where: int, which: int, what: int, *_: int) -> None:
         """A message that was sent when the room ended at an older event."""

@@ -16,6 +16,7 @@ from homeserver.streams.publications import (
     AccountDataItem,
     EventItem,
     Item,
+    PresenceItem,
     Publication,
     ReceiptItem,
     SessionEnded,
@@ -31,7 +32,7 @@ from tests.services.sync.story import Story
 from tests.services.sync.world import World, open_world
 
 ALICE, BOB = f"@alice:{SERVER_NAME}", f"@bob:{SERVER_NAME}"
-REBUILT = {EventItem, StateItem, ReceiptItem, AccountDataItem, TypingItem}
+REBUILT = {EventItem, StateItem, ReceiptItem, AccountDataItem, TypingItem, PresenceItem}
 # Of no use to a sync: nobody is told of it.
 LOST = {SessionEnded}
 # What rows do not tell, or tell as it is now.
@@ -215,7 +216,7 @@ async def test_a_crash_after_a_restart_in_good_order_is_a_crash(world: World) ->
 
 async def _refill(world: World, **bounds: int) -> Tail:
     tail = Tail(world.streams.positions.current())
-    await Refill(world.database, tail, world.house.typing, SERVER_NAME, **bounds)()
+    await Refill(world.database, tail, world.house.typing, world.house.presence, SERVER_NAME, **bounds)()
     return tail
 
 

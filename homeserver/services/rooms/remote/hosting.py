@@ -75,7 +75,9 @@ class Hosting:
 
         event = await self._database.read(work)
         left_out = ("hashes", "signatures", "event_id")
-        return Offer(version, {key: value for key, value in event.pdu.items() if key not in left_out})
+        template = {key: value for key, value in event.pdu.items() if key not in left_out}
+        # "The name of the resident homeserver", in the template only.
+        return Offer(version, {**template, "origin": self._server_name})
 
     async def version(self, room_id: str) -> RoomVersion:
         """Raises NotFound if we are not in the room."""

@@ -11,9 +11,7 @@ def upgrade() -> None:
     op.create_table(
         "presence",
         sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column(
-            "presence", sa.Text(), nullable=False, comment="online, unavailable or offline, as it was told last"
-        ),
+        sa.Column("presence", sa.Text(), nullable=False, comment="online, unavailable or offline, as it was told last"),
         sa.Column("currently_active", sa.Boolean(), nullable=False),
         sa.Column("status_msg", sa.Text(), nullable=True),
         sa.Column("last_active_ts", sa.BigInteger(), nullable=False, comment="ms; 0: not known"),

@@ -1,0 +1,1 @@
+"""Parley and a real Synapse in the same rooms."""

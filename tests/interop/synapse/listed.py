@@ -1,0 +1,40 @@
+"""All stories. Each is told with either server as the host, in rooms of each version."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from tests.interop.synapse import stories_history as history
+from tests.interop.synapse import stories_members as members
+from tests.interop.synapse import stories_talk as talking
+from tests.interop.synapse.people import Meeting, Servers
+
+VERSIONS = ("10", "11", "12")
+HOSTS = ("parley", "synapse")
+
+Story = Callable[[Meeting], Awaitable[None]]
+STORIES: Mapping[str, Story] = {
+    story.__name__: story
+    for story in (
+        talking.talk,
+        talking.signs_of_life,
+        talking.powers,
+        members.going,
+        members.invites,
+        members.knocks,
+        members.restricted,
+        members.finding,
+        members.upgrade,
+        history.backfill,
+        history.coming_back,
+        history.outage,
+        history.outage_of_host,
+        history.fork,
+        history.fork_of_powers,
+    )
+}
+
+
+def meeting(servers: Servers, host: str, version: str) -> Meeting:
+    """`host`: one of HOSTS."""
+    sides = (servers.parley, servers.synapse)
+    first, second = sides if host == "parley" else reversed(sides)
+    return Meeting(servers, first, second, version)
