@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from federation.inbound.gaps import MAX_SERVERS, Checks, Gaps
-from federation.inbound.pdus import Checked
+from federation.inbound.pdus import good_events
 from federation.peers import Peers
 from homeserver.domain.errors import RemoteError
 from homeserver.domain.event import Event
@@ -63,7 +63,7 @@ class RemoteHistory:
     async def _fill_from(self, server: str, gap: Gap) -> bool:
         pdus = await self._peers.backfill(server, gap.room_id, gap.missing or [gap.event_id], MAX_BATCH)
         checked = await self._checks.check(gap.version, pdus, room_id=gap.room_id)
-        found = {one.event.event_id: one.event for one in checked if isinstance(one, Checked)}
+        found = {event.event_id: event for event in good_events(checked, gap.room_id)}
         held = await self._events.held(found)
         new = {
             event_id: event for event_id, event in found.items() if event_id not in held or not held[event_id].placed

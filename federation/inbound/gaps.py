@@ -9,9 +9,10 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from federation.inbound.pdus import Checked, Refused
+from federation.inbound.pdus import Checked, Refused, good_events
 from federation.peers import Pdu, StateIds
 from homeserver.domain.errors import RemoteError
 from homeserver.domain.event import Event
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 MAX_MISSING = 100
 PAGE = 50
 MAX_ROUNDS = 6
+# States, and chains of what authorises, that are fetched for the events between: who makes up more wants us busy.
+MAX_FETCHES = 20
 # Servers that are asked for the same thing, the sender of the event first.
 MAX_SERVERS = 4
 # Events of a state that are asked for one by one, so many at a time; if more are missing, the whole state is fetched.
@@ -51,6 +54,18 @@ class Checks(Protocol):
     ) -> list[Checked | Refused]: ...
 
 
+@dataclass(slots=True)
+class _Allowance:
+    """How much may still be fetched."""
+
+    left: int
+
+    def take(self) -> None:
+        if self.left <= 0:
+            raise RemoteError(f"more than {MAX_FETCHES} states and auth chains are missing on the way to an event")
+        self.left -= 1
+
+
 class Gaps:
     def __init__(self, events: RemoteEvents, peers: Peers, checks: Checks) -> None:
         self._events = events
@@ -66,13 +81,14 @@ class Gaps:
         between: dict[str, Event] = {}
         if outcome.prev:
             between = await self._between(room_id, version, event, servers)
+        allowance = _Allowance(MAX_FETCHES)
         for one in oldest_first(between):
             try:
-                await self._append(room_id, version, one, servers)
+                await self._append(room_id, version, one, servers, allowance)
             except RemoteError as error:
                 # What follows it finds out whether it can do without.
                 logger.info("an event on the way to a received one was left out: %s", error)
-        return await self._append(room_id, version, event, servers)
+        return await self._append(room_id, version, event, servers, _Allowance(MAX_FETCHES))
 
     async def fetch_cited(
         self, room_id: str, version: RoomVersion, events: Iterable[Event], servers: Sequence[str]
@@ -122,6 +138,7 @@ class Gaps:
             if not latest or len(found) >= MAX_MISSING:
                 break
         FEDERATION_GAPS.labels("missing_events").inc(len(found))
+        _leave_out_history(found, frontier.before_gaps)
         return found
 
     async def _open_ends(self, found: Mapping[str, Event], event: Event) -> list[str]:
@@ -131,13 +148,17 @@ class Gaps:
         absent = {one for one in followed if one not in held or not held[one].placed}
         return [each.event_id for each in (*found.values(), event) if absent.intersection(each.prev_events)][:20]
 
-    async def _append(self, room_id: str, version: RoomVersion, event: Event, servers: Sequence[str]) -> Outcome:
+    async def _append(
+        self, room_id: str, version: RoomVersion, event: Event, servers: Sequence[str], allowance: _Allowance
+    ) -> Outcome:
         """Raises RemoteError if what it needs cannot be had."""
         outcome = (await self._events.append(room_id, [event]))[0]
         if isinstance(outcome, Incomplete) and outcome.auth:
+            allowance.take()
             await self._fetch_auth(room_id, version, event, servers)
             outcome = (await self._events.append(room_id, [event]))[0]
         if isinstance(outcome, Incomplete) and outcome.prev:
+            allowance.take()
             state = await self.fetch_state(room_id, version, event, servers)
             FEDERATION_GAPS.labels("state").inc()
             return await self._events.append_after_gap(room_id, event, state)
@@ -183,8 +204,7 @@ class Gaps:
         return await self._check(room_id, version, pdus)
 
     async def _check(self, room_id: str, version: RoomVersion, pdus: Sequence[Pdu]) -> list[Event]:
-        checked = await self._checks.check(version, pdus, room_id=room_id)
-        return [one.event for one in checked if isinstance(one, Checked)]
+        return good_events(await self._checks.check(version, pdus, room_id=room_id), room_id)
 
     async def _add_outliers(self, room_id: str, version: RoomVersion, events: Sequence[Event]) -> None:
         left: list[Event] = []
@@ -202,6 +222,15 @@ class Gaps:
             except RemoteError as error:
                 first = first or error
         raise first or RemoteError("there is no other server in the room")
+
+
+def _leave_out_history(found: dict[str, Event], before_gaps: Iterable[str]) -> None:
+    """What is before a gap that we know of is not on the way to anything new: readers fetch it when they get there."""
+    ready = [one for one in before_gaps if one in found]
+    while ready:
+        event = found.pop(ready.pop(), None)
+        if event is not None:
+            ready += [one for one in event.prev_events if one in found]
 
 
 async def _result_or_error(asked: Awaitable[T]) -> T | RemoteError:

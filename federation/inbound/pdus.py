@@ -9,6 +9,7 @@ anybody vouched for, and does not come in.
 https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -24,6 +25,8 @@ from homeserver.domain.identifiers import is_event_id
 from homeserver.domain.redaction import redact
 from homeserver.domain.versions import EventIdFormat, RoomVersion
 from homeserver.telemetry.metrics import PDUS_CHECKED
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,6 +92,15 @@ class PduChecks:
             read = [_without(one, unsigned_by) for one in read]
         whys = iter(await self._keys.verify([one.signed for one in read if isinstance(one, _Read)], patience=patience))
         return [_verdict(one, next(whys)) if isinstance(one, _Read) else _counted(one) for one in read]
+
+
+def good_events(checked: Sequence[Checked | Refused], room_id: str) -> list[Event]:
+    """Those that passed. The others are dropped, and one line in the log tells of all of them."""
+    refused = [one for one in checked if isinstance(one, Refused)]
+    if refused:
+        fields = {"room_id": room_id, "count": len(refused), "event_id": refused[0].event_id, "why": refused[0].why}
+        logger.warning("dropped events of an answer", extra={"fields": fields})
+    return [one.event for one in checked if isinstance(one, Checked)]
 
 
 def read_pdu(version: RoomVersion, pdu: object, room_id: str | None) -> _Read | Refused:

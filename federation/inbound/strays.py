@@ -40,6 +40,8 @@ class Strays:
             return None
         (checked,) = await self._checks.check(standing.version, [pdu], room_id=room_id)
         if isinstance(checked, Refused):
+            fields = {"origin": origin, "event_id": checked.event_id, "why": checked.why}
+            logger.warning("refused a PDU", extra={"fields": fields})
             return checked.event_id
         event = checked.event
         inviter = domain_of(standing.sender)

@@ -14,7 +14,7 @@ import orjson
 from signedjson.types import SigningKey
 
 from federation.inbound.pdus import Checked, Refused
-from federation.joining.outgoing import read_stripped
+from federation.joining.told import read_told
 from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import BadRequest, Forbidden
 from homeserver.domain.event import Event
@@ -29,7 +29,6 @@ from homeserver.services.rooms.remote.serving_state import ServingState
 logger = logging.getLogger(__name__)
 
 MAX_SERVERS_TOLD = 10_000
-MAX_TOLD = 100
 
 
 class Checks(Protocol):
@@ -107,50 +106,29 @@ class IncomingMembership:
         version = ROOM_VERSIONS.get(identifier) if isinstance(identifier, str) else None
         if version is None:
             raise BadRequest("This room version is not known here", "M_INCOMPATIBLE_ROOM_VERSION")
-        event = await self._checked(version, room_id, event_id, body.get("event"), "invite")
+        event = await self._checked(version, origin, room_id, event_id, body.get("event"), "invite")
         user_id = event.state_key or ""
-        if domain_of(event.sender) != origin:
-            raise Forbidden("The invite is not of a user of your server")
         if domain_of(user_id) != self._server_name:
             raise BadRequest("The invited user is not of this server")
         await self._acls.require(room_id, origin)
-        if version.room_id_is_create_hash:
-            await self._check_told(version, room_id, body.get("invite_room_state"))
-        await self._invited.check(event.sender, user_id, room_id)
+        told = await read_told(self._checks, version, room_id, body, "invite_room_state")
+        await self._invited.check(version, user_id, room_id)
         signed = replace(event, pdu=sign_event(version, event.pdu, self._server_name, self._key))
-        await self._invited.receive(version, signed, read_stripped(body, "invite_room_state"))
+        await self._invited.receive(version, signed, told)
         return {"event": signed.pdu}
-
-    async def _check_told(self, version: RoomVersion, room_id: str, told: object) -> None:
-        """ "servers SHOULD return M_INVALID_PARAM if" what is told of the room is not signed, or not of it."""
-        if not isinstance(told, list) or len(told) > MAX_TOLD:
-            raise BadRequest("invite_room_state is missing or too long")
-        checked = await self._checks.check(version, told, room_id=room_id)
-        events = [one.event for one in checked if isinstance(one, Checked)]
-        if len(events) < len(checked) or not any(event.type == "m.room.create" for event in events):
-            raise BadRequest("invite_room_state must hold the create event, and only signed events of the room")
 
     async def _take(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any], membership: str) -> Event:
         version = await self._hosting.version(room_id)
-        event = await self._checked(version, room_id, event_id, pdu, membership)
-        if event.state_key != event.sender:
-            raise BadRequest("The event is not about its sender")
-        if domain_of(event.sender) != origin:
-            raise Forbidden("The event is not of a user of your server")
+        event = await self._checked(version, origin, room_id, event_id, pdu, membership)
         await self._acls.require(room_id, origin)
         return await self._hosting.take(event)
 
-    async def _checked(self, version: RoomVersion, room_id: str, event_id: str, pdu: object, membership: str) -> Event:
-        """Raises BadRequest unless it is a good event of this room, id and membership, Forbidden if not signed."""
-        if not isinstance(pdu, Mapping) or pdu.get("type") != "m.room.member":
-            raise BadRequest("The event is no m.room.member event", "M_BAD_JSON")
-        if pdu.get("room_id") != room_id:
-            raise BadRequest("The event is of another room than the path")
-        content = pdu.get("content")
-        if not isinstance(content, Mapping) or content.get("membership") != membership:
-            raise BadRequest(f"The event's membership is not {membership}")
-        if not is_user_id(pdu.get("state_key")):
-            raise BadRequest("The event's state key is no user")
+    async def _checked(
+        self, version: RoomVersion, origin: str, room_id: str, event_id: str, pdu: object, membership: str
+    ) -> Event:
+        """Raises BadRequest unless it is a good event of this origin, room, id and membership, Forbidden if not
+        signed."""
+        check_as_named(pdu, origin, room_id, membership)
         (checked,) = await self._checks.check(version, [pdu], room_id=room_id, unsigned_by=self._server_name)
         if isinstance(checked, Refused):
             logger.warning("refused a membership event: %s", checked.why)
@@ -158,3 +136,20 @@ class IncomingMembership:
         if checked.event.event_id != event_id or checked.redacted:
             raise BadRequest("The event is another one than the path says")
         return checked.event
+
+
+def check_as_named(pdu: object, origin: str, room_id: str, membership: str) -> None:
+    """Raises BadRequest unless this is the membership event that the path names, of a user of the asking server."""
+    if not isinstance(pdu, Mapping) or pdu.get("type") != "m.room.member":
+        raise BadRequest("The event is no m.room.member event", "M_BAD_JSON")
+    if pdu.get("room_id") != room_id:
+        raise BadRequest("The event is of another room than the path")
+    content, sender, state_key = pdu.get("content"), pdu.get("sender"), pdu.get("state_key")
+    if not isinstance(content, Mapping) or content.get("membership") != membership:
+        raise BadRequest(f"The event's membership is not {membership}")
+    if not is_user_id(sender) or domain_of(sender) != origin:
+        raise BadRequest("The event is not of a user of your server")
+    if not is_user_id(state_key):
+        raise BadRequest("The event's state key is no user")
+    if membership != "invite" and state_key != sender:
+        raise BadRequest("The event is not about its sender")

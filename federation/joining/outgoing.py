@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
-from federation.inbound.pdus import Checked, Refused
+from federation.inbound.pdus import Checked, Refused, good_events
 from federation.joining.author import Author
 from federation.joining.template import Template, read_template
+from federation.joining.told import read_told
 from federation.keyring import Signed, signed_event
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound, RemoteError, RemoteRefused, RemoteUnreachable
 from homeserver.domain.event import Event
@@ -31,7 +32,6 @@ MAX_SERVERS = 8
 JOIN_SECONDS = 300.0
 JOIN_BYTES = 256 << 20
 MAX_STATE_EVENTS = 200_000
-MAX_STRIPPED = 100
 
 
 class Calls(Protocol):
@@ -112,7 +112,8 @@ class OutgoingMembership:
             event = self._author.write(template, room_id, user_id, content)
             path = _path("v1/send_knock", room_id, event.event_id)
             answer = await self._calls.put(server, path, event.pdu, patient=True)
-            await self._out_of_band.receive(template.version, event, read_stripped(answer, "knock_room_state"))
+            told = await self._told(template.version, room_id, answer)
+            await self._out_of_band.receive(template.version, event, told)
 
         await self._from_any(await self._candidates(user_id, room_id, servers), ask)
 
@@ -203,20 +204,29 @@ class OutgoingMembership:
         pdus = answer.get(key) if isinstance(answer, Mapping) else None
         if not isinstance(pdus, list) or len(pdus) > MAX_STATE_EVENTS:
             raise RemoteUnreachable(f"the answer has no {key} of at most {MAX_STATE_EVENTS} events")
-        checked = await self._checks.check(version, pdus, room_id=room_id)
-        refused = [one for one in checked if isinstance(one, Refused)]
-        if refused:
-            logger.warning("%d events of the %s of %s are dropped: %s", len(refused), key, room_id, refused[0].why)
-        return [one.event for one in checked if isinstance(one, Checked)]
+        events = good_events(await self._checks.check(version, pdus), room_id)
+        refuse_other_rooms(events, room_id)
+        return events
+
+    async def _told(self, version: RoomVersion, room_id: str, answer: Any) -> Sequence[Mapping[str, Any]]:
+        """What a knocking user is told of the room; nothing, if that is not as it must be."""
+        try:
+            return await read_told(self._checks, version, room_id, answer, "knock_room_state")
+        except BadRequest as error:
+            logger.warning("what was told of %s is not shown: %s", room_id, error.message)
+            return []
 
     async def _candidates(self, user_id: str, room_id: str, servers: Sequence[str]) -> list[str]:
-        """Whom to ask: those that were named, whoever invited the user, and the server that the room id names."""
+        """Whom to ask: whoever invited the user, those that were named, the server that the room id names, and those
+        whose users wrote what the user was told of the room."""
         standing = await self._out_of_band.find(user_id, room_id)
         named = [*servers]
         if standing is not None:
             named.insert(0, domain_of(standing.sender))
         if ":" in room_id:
             named.append(domain_of(room_id))
+        if standing is not None:
+            named += standing.servers
         own = self._author.server_name
         found = [server for server in dict.fromkeys(named) if is_server_name(server) and server != own]
         if not found:
@@ -241,16 +251,11 @@ class OutgoingMembership:
         raise failed or RemoteUnreachable("there is no other server to ask")
 
 
-def read_stripped(answer: object, key: str) -> list[Mapping[str, Any]]:
-    """What a server tells of a room: stripped state, as far as it has its shape."""
-    found = answer.get(key) if isinstance(answer, Mapping) else None
-    told: list[Mapping[str, Any]] = []
-    for one in found[:MAX_STRIPPED] if isinstance(found, list) else ():
-        if isinstance(one, Mapping) and isinstance(one.get("content"), Mapping):
-            event = {key: one[key] for key in ("content", "sender", "state_key", "type") if key in one}
-            if all(isinstance(event.get(key), str) for key in ("sender", "state_key", "type")):
-                told.append(event)
-    return told
+def refuse_other_rooms(events: Sequence[Event], room_id: str) -> None:
+    """Nobody tells events of another room by mistake. Raises RemoteUnreachable."""
+    strange = [event.event_id for event in events if event.room_id != room_id]
+    if strange:
+        raise RemoteUnreachable(f"the answer has {len(strange)} events of other rooms, {strange[0]} for one")
 
 
 def _path(endpoint: str, room_id: str, last: str) -> str:

@@ -117,6 +117,12 @@ class History:
         rows = self._transaction.fetch(NEWEST_GAP, room, newest.anchor, newest.rank, oldest.anchor, oldest.rank)
         return EventRow(*rows[0]) if rows else None
 
+    def list_gaps(self, room: int, limit: int) -> list[int]:
+        """The newest events before which others are missing, by number."""
+        order = "ORDER BY anchor DESC NULLS LAST, rank DESC"
+        sql = f"SELECT number FROM events WHERE room = %s AND gap_before {order} LIMIT %s"
+        return [row[0] for row in self._transaction.text(sql, room, limit)]
+
     def lowest_rank(self, room: int, anchor: int) -> int:
         """The rank of the first of the events with this anchor."""
         sql = "SELECT min(rank) FROM events WHERE room = %s AND anchor = %s"

@@ -49,15 +49,16 @@ class Ears:
         self.presence += answer.get("presence", {}).get("events", [])
         for standing, rooms in answer.get("rooms", {}).items():
             for room, news in rooms.items():
+                self._take(room, news, entered=self.standing.get(room) != standing)
                 self.standing[room] = standing
-                self._take(room, news)
 
-    def _take(self, room: str, news: Mapping[str, Any]) -> None:
+    def _take(self, room: str, news: Mapping[str, Any], *, entered: bool) -> None:
         for key in ("invite_state", "knock_state"):
             if key in news:
                 self.told[room] = news[key]["events"]
         for event in news.get("timeline", {}).get("events", []):
-            assert event["event_id"] not in self.events[room], f"heard twice: {event}"
+            # Who comes back into a room is shown how it ended, too.
+            assert entered or event["event_id"] not in self.events[room], f"heard twice: {event}"
             self.events[room][event["event_id"]] = event
         self.ephemeral[room] += news.get("ephemeral", {}).get("events", [])
         self.counts[room] = news.get("unread_notifications", {})

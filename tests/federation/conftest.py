@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import uvloop
 
 from federation.key_lookups import KeyLookups
 from federation.keyring import Keyring
 from federation.own_keys import OwnKeys
 from federation.threads import Threads
+from tests.builders.certificate import CertificateAuthority
 from tests.builders.cluster import SERVER_NAME, Cluster
 from tests.builders.house import TestHouse, open_house
 from tests.builders.identity import TS, Peer
 from tests.builders.machine import HandClock
+from tests.federation.hostile import Hostile, hostile_server
 from tests.federation.network import KEYS, MemoryShelf, Network
+from tests.federation.ours import Ours, open_ours
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -74,3 +78,30 @@ async def bench() -> AsyncIterator[Bench]:
     yield opened
     await opened.lookups.close()
     opened.threads.close()
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    """Whom ours trusts."""
+    return CertificateAuthority.make(tmp_path_factory.mktemp("authority"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ours(cluster: Cluster, trusted: CertificateAuthority) -> AsyncIterator[Ours]:
+    """Our server with its federation door, for all tests of a module: each has rooms of its own."""
+    async with open_ours(cluster, trusted) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def mallory(ours: Ours, trusted: CertificateAuthority) -> AsyncIterator[Hostile]:
+    """A hostile server that nobody knows yet."""
+    async with hostile_server(ours, trusted) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def honest(ours: Ours, trusted: CertificateAuthority) -> AsyncIterator[Hostile]:
+    """Another server, which has no lies to tell."""
+    async with hostile_server(ours, trusted) as opened:
+        yield opened

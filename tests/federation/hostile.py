@@ -19,9 +19,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from homeserver.domain.canonical import parse_json
-from homeserver.domain.event import Event, StateKey
+from homeserver.domain.event import Event, StateKey, read_event
 from homeserver.domain.hashing import event_id as id_of
-from homeserver.domain.event import read_event
 from homeserver.domain.versions import ROOM_VERSIONS, EventIdFormat, RoomVersion
 from tests.builders import peer as tls
 from tests.builders.certificate import CertificateAuthority

@@ -18,10 +18,10 @@ from typing import Any
 
 import orjson
 
+from config.compose.federation import build_federation
 from config.compose.house import Abroad, Remote
 from config.compose.reading import build_reading
 from config.compose.receiving import build_abroad, build_receiving
-from config.compose.federation import build_federation
 from config.compose.verification import build_verification
 from config.settings import FederationSettings, NetworkSettings, Settings
 from homeserver.domain.filters import EventFilter

@@ -339,6 +339,7 @@ async def test_restricted_rooms(two: Two, version: str) -> None:
     await bob.call("POST", v3("join", room), query=via, expect=403)
     for member in (bob, carol):
         await member.join(space, via=[two.here.name])
+        await two.alice_ears.member(space, member.user_id, "join")
         assert await member.join(room, via=[two.here.name]) == room
         joined = await two.alice_ears.member(room, member.user_id, "join")
         assert joined["content"]["join_authorised_via_users_server"] == alice.user_id

@@ -51,12 +51,12 @@ async def check_convergence(world: World, story: Story, client: Client) -> None:
 
 
 async def _people(world: World, client: Client) -> dict[str, Json]:
-    """Whom the client takes for present, of those whom it is told of."""
+    """Whom the client takes for present, of the others of whom it is told."""
     ignored = client.account_data.get("m.ignored_user_list", {}).get("ignored_users", {})
     present = {
         user_id: content
         for user_id, content in client.presence.items()
-        if content["presence"] != "offline" and (user_id not in ignored or user_id == client.user_id)
+        if content["presence"] != "offline" and user_id not in ignored and user_id != client.user_id
     }
     viewer = client.user_id
     shared = await world.database.read(

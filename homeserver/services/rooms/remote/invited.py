@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from homeserver.domain.errors import NotFound
+from homeserver.domain.errors import BadRequest, NotFound
 from homeserver.domain.event import Event
 from homeserver.domain.versions import RoomVersion
 from homeserver.services.persistence import Persistence
@@ -22,13 +22,15 @@ class Invited:
         self._events = events
         self._out_of_band = out_of_band
 
-    async def check(self, sender: str, user_id: str, room_id: str) -> None:
-        """Raises NotFound if there is no such user, Forbidden if the user wants no invites."""
+    async def check(self, version: RoomVersion, user_id: str, room_id: str) -> None:
+        """Raises NotFound if there is no such user, Forbidden if the user wants no invites, BadRequest if the room is
+        known here, and of another version."""
 
         def work(store: Store) -> None:
             if store.users.find(user_id) is None:
                 raise NotFound("There is no such user here", "M_NOT_FOUND")
             check_invite(store, user_id)
+            check_version(store, version, room_id)
 
         await self._database.read(work)
 
@@ -41,3 +43,10 @@ class Invited:
             await self._out_of_band.receive(version, event, stripped)
         else:
             await self._events.append(event.room_id, [event])
+
+
+def check_version(store: Store, version: RoomVersion, room_id: str) -> None:
+    """Who names another version wants the event read and judged by other rules than those of its room."""
+    row = store.rooms.find(room_id)
+    if row is not None and row.state_group and row.version != version.identifier:
+        raise BadRequest(f"The room is of version {row.version}")

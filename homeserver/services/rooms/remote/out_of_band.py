@@ -26,11 +26,14 @@ from homeserver.streams.publications import StateItem
 
 @dataclass(frozen=True, slots=True)
 class OutsideMembership:
-    """What a user of ours is to a room that we are not in: invited or knocking, by whose event."""
+    """What a user of ours is to a room that we are not in: invited or knocking, by whose event.
+
+    `servers`: of those who wrote what was told of the room. They should know it."""
 
     version: RoomVersion
     membership: str
     sender: str
+    servers: Sequence[str]
 
 
 class OutOfBand:
@@ -77,7 +80,10 @@ class OutOfBand:
                 return None
             if standing.membership not in ("invite", "knock"):
                 return None
-            return OutsideMembership(ROOM_VERSIONS[row.version], standing.membership, standing.sender)
+            told = store.memberships.list_invite_states(user_id, [row.number]).get(row.number, "[]")
+            return OutsideMembership(
+                ROOM_VERSIONS[row.version], standing.membership, standing.sender, _servers_of(told)
+            )
 
         return await self._database.read(work)
 
@@ -119,3 +125,7 @@ class OutOfBand:
         was = None if before is None or not before.event else before.event
         store.state.add_change(row.number, position, store.state.number_keys([key])[key], was, number)
         store.publish(position, [user_key(user_id)], StateItem(row.number, row.room_id, (key,)))
+
+
+def _servers_of(told: str) -> list[str]:
+    return list(dict.fromkeys(domain_of(event["sender"]) for event in parse_json(told) if ":" in event["sender"]))

@@ -38,11 +38,16 @@ class Incomplete:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """Where the room ends, as far as we know. `min_depth`: nothing older than this is asked for."""
+    """Where the room ends, as far as we know. `min_depth`: nothing older than this is asked for. `before_gaps`: ids of
+    events that ours follow and that are not held: they, and what is before them, are history."""
 
     event_ids: list[str]
     min_depth: int
+    before_gaps: frozenset[str]
 
+
+# Gaps that are looked at for what is history.
+MAX_GAPS = 100
 
 Outcome = Accepted | SoftFailed | Rejected | Known | Incomplete
 
@@ -68,9 +73,14 @@ class RemoteEvents:
 
         def work(store: Store) -> Frontier:
             row = store.rooms.get(room_id)
-            return Frontier(row.extremity_ids, max(0, row.depth - 1_000))
+            numbers = store.history.list_gaps(row.number, MAX_GAPS)
+            found = store.events.list_stored(ROOM_VERSIONS[row.version], room_id, numbers).values()
+            followed = {one for stored in found for one in stored.event.prev_events}
+            held = store.events.list_held(followed)
+            missing = frozenset(one for one in followed if one not in held or not held[one].placed)
+            return Frontier(row.extremity_ids, max(0, row.depth - 1_000), missing)
 
-        return await self._database.read(work, single=True)
+        return await self._database.read(work)
 
     async def servers(self, room_id: str, limit: int) -> list[str]:
         """Other servers that are in the room, those that are in it for longest first. Raises NotFound."""
@@ -142,7 +152,7 @@ class RemoteEvents:
         self, room: LockedRoom, event: Event, held: Mapping[str, Held], early: Sequence[int], relay: bool
     ) -> Outcome:
         own = held.get(event.event_id)
-        if own is not None and (own.placed or own.room != room.row.number):
+        if own is not None and (own.placed or own.room != room.row.number or event.type == "m.room.create"):
             return Known()
         # An event of another room is held, and gets this one rejected.
         prev = [one for one in event.prev_events if one not in held or not _is_usable(held[one], room)]
