@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from federation.inbound.gaps import MAX_SERVERS, Checks, Gaps
 from federation.inbound.pdus import good_events
@@ -68,6 +68,7 @@ class RemoteHistory:
         new = {
             event_id: event for event_id, event in found.items() if event_id not in held or not held[event_id].placed
         }
+        new = leading_to(gap, new)
         if not new:
             return False
         events = oldest_first(new)[-MAX_BATCH:]
@@ -89,3 +90,16 @@ class RemoteHistory:
         held = await self._events.held(followed)
         absent = {one for one in followed if one not in held or not held[one].placed}
         return [event for event in events if absent.intersection(event.prev_events)][-MAX_STATES:]
+
+
+def leading_to(gap: Gap, events: Mapping[str, Event]) -> dict[str, Event]:
+    """Those that belong into this gap. What lies beyond events that have their place belongs into an older one, and is
+    asked for again when somebody reads there."""
+    found: dict[str, Event] = {}
+    ahead = list(gap.missing)
+    while ahead:
+        event = events.get(ahead.pop())
+        if event is not None and event.event_id not in found:
+            found[event.event_id] = event
+            ahead += event.prev_events
+    return found

@@ -107,9 +107,12 @@ class Outbox:
         return None if self._start is None else self._start.events
 
     async def save_cursor(self, name: str, position: int) -> None:
-        """Everything up to here was handed out. It is written down when it was taken, too."""
+        """Everything up to here was handed out. It is written down once it was taken, too; where the follower begins,
+        at once."""
         self.handed = Reached(max(position, self.handed.events), self.handed.receipts)
-        self._placed.set()
+        if not self._placed.is_set():
+            await self._progress.save(self.handed, {}, [])
+            self._placed.set()
         self._news.set()
 
     async def act(self, events: Sequence[OutgoingEvent]) -> None:
@@ -199,7 +202,7 @@ class Outbox:
     async def _run_edus(self, after: int | None) -> None:
         while not self._stop.is_set():
             try:
-                await self._edus.run(after, self)
+                return await self._edus.run(after, self)
             except Unavailable as error:
                 logger.warning("what our users type and read is not told yet: %s", error)
                 await self._wait(self._stop, RETRY_SECONDS)

@@ -34,6 +34,7 @@ RATE = 40
 QUIET_COMEBACKS = 50
 POLL_MILLISECONDS = 30_000
 LONGEST_SECONDS = 180.0
+LOOK_SECONDS = 0.1
 # When a client of long-poll comes back after its connection broke; a WebSocket is told by the server.
 COMEBACK_SECONDS = (1.0, 10.0)
 MARK = b'"body":"crowd '
@@ -61,6 +62,7 @@ class Crowd:
         self.heard: dict[bytes, int] = {}
         self.latencies: list[float] = []
         self.is_over = False
+        self._changed = asyncio.Event()
 
     def note(self, answer: bytes, arrived: float) -> None:
         """Counts the messages in an answer."""
@@ -71,7 +73,14 @@ class Crowd:
             if mark in self.due:
                 self.latencies.append((arrived - self.due[mark]) * 1000)
                 self.heard[mark] = self.heard.get(mark, 0) + 1
+                self._changed.set()
             place = answer.find(MARK, start)
+
+    async def all_heard(self, wanted: dict[bytes, int]) -> None:
+        """Returns when each of these messages was heard so many times."""
+        while any(self.heard.get(mark, 0) < size for mark, size in wanted.items()):
+            self._changed.clear()
+            await self._changed.wait()
 
 
 def next_batch(answer: bytes) -> str:
@@ -156,6 +165,8 @@ class Play:
         self._rooms: list[tuple[str, Session]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._sent = 0
+        self._sent_since_restart = 0
+        self._awaited: dict[bytes, int] = {}
 
     async def run(self, seconds: float) -> Findings:
         quiet = await self._gather()
@@ -217,18 +228,23 @@ class Play:
             await self._say(0)
         return (after - before) / len(some), (metric(self._server, "parley_statements_total") - after) / QUIET_COMEBACKS
 
-    async def _say(self, room: int) -> bytes:
-        """A message, due now."""
+    async def _say(self, room: int) -> bytes | None:
+        """A message, due now. None if the server does not take it: it is being restarted."""
         self._sent += 1
-        mark = f"{self._sent}".encode()
+        text = f"{self._sent}"
+        mark = text.encode()
         self._crowd.due[mark] = clock()
         room_id, sender = self._rooms[room]
-        await sender.send(room_id, f"crowd {self._sent}")
+        try:
+            await sender.send(room_id, f"crowd {text}")
+        except (Refused, ConnectionLost, OSError):
+            del self._crowd.due[mark]
+            return None
         return mark
 
     async def _talk(self, seconds: float) -> None:
         """Messages at a steady rate, over all rooms in turn."""
-        started, self._sent_since_restart, sends = clock(), 0, set[asyncio.Task[bytes]]()
+        started, self._sent_since_restart, sends = clock(), 0, set[asyncio.Task[bytes | None]]()
         while clock() - started < seconds:
             self._sent_since_restart += 1
             due = started + self._sent_since_restart / RATE
@@ -242,10 +258,13 @@ class Play:
         """Returns when a message to every room has reached everybody in it."""
         self._note(f"waiting for {what}")
         async with asyncio.timeout(LONGEST_SECONDS):
-            marks = [await self._say(room) for room in range(len(self._rooms))]
-            sizes = [min(ROOM_SIZE, self._count - start) for start in range(0, self._count, ROOM_SIZE)]
-            while any(self._crowd.heard.get(mark, 0) < size for mark, size in zip(marks, sizes, strict=True)):
-                await asyncio.sleep(0.1)
+            for room in range(len(self._rooms)):
+                while (mark := await self._say(room)) is None:
+                    await asyncio.sleep(LOOK_SECONDS)
+                size = min(ROOM_SIZE, self._count - room * ROOM_SIZE)
+                self._awaited[mark] = size
+            await self._crowd.all_heard(self._awaited)
+            self._awaited.clear()
 
     async def _disperse(self) -> None:
         self._crowd.is_over = True

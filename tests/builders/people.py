@@ -1,7 +1,7 @@
 """People of running servers: clients with accounts of their own, in servers that others use too.
 
-    async with AsyncExitStack() as stack:
-        alice = await person(stack, server, "alice")
+async with AsyncExitStack() as stack:
+    alice = await person(stack, server, "alice")
 """
 
 import itertools

@@ -30,7 +30,6 @@ from tests.builders.peer import Asked, Reply, running_peer
 from tests.conformance.client import PATH_CHARACTERS, Answer, MatrixClient, query_text
 from tests.federation.ours import Ours
 
-V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 MEMBER = "m.room.member"
 # Gives the JSON of an answer, or a whole reply.
 Lie = Callable[["Question"], Any]
@@ -61,25 +60,25 @@ class Hostile(Peer):
 
     # --- what it asks of ours -------------------------------------------------------------------------------------
 
-    async def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Answer:
+    async def ask(self, method: str, target: str, body: Any = None, **query: Any) -> Answer:
         """A signed request."""
         content = {} if body is None and method in ("POST", "PUT") else body
-        uri = quote(path, safe=PATH_CHARACTERS) + (f"?{query_text(query)}" if query else "")
+        uri = quote(target, safe=PATH_CHARACTERS) + (f"?{query_text(query)}" if query else "")
         headers = {"Authorization": self.authorization(method, uri, SERVER_NAME, content)}
-        return await self._client.ask(method, path, body, query=query, headers=headers)
+        return await self._client.ask(method, target, body, query=query, headers=headers)
 
     async def send(self, *pdus: object, edus: Sequence[object] = ()) -> dict[str, Any]:
         """A transaction; what ours answers for each PDU."""
         self._transactions += 1
         body = {"origin": self.name, "origin_server_ts": 0, "pdus": list(pdus), "edus": list(edus)}
-        answer = await self.ask("PUT", f"{V1}/send/{self.name}-{self._transactions}", body)
+        answer = await self.ask("PUT", path("v1", "send", f"{self.name}-{self._transactions}"), body)
         assert answer.status == 200, answer.body
         results: dict[str, Any] = answer.body["pdus"]
         return results
 
     async def template(self, room_id: str, user_id: str, membership: str = "join") -> dict[str, Any]:
         """What make_join and its kind give."""
-        answer = await self.ask("GET", f"{V1}/make_{membership}/{room_id}/{user_id}", ver=list(ROOM_VERSIONS))
+        answer = await self.ask("GET", path("v1", f"make_{membership}", room_id, user_id), ver=list(ROOM_VERSIONS))
         assert answer.status == 200, answer.body
         template: dict[str, Any] = answer.body["event"]
         return template
@@ -87,11 +86,11 @@ class Hostile(Peer):
     async def join(self, room_id: str, localpart: str = "eve") -> KnownRoom:
         """Comes into a room of ours as an honest server would, and knows it from then on."""
         user_id = self.user(localpart)
-        made = await self.ask("GET", f"{V1}/make_join/{room_id}/{user_id}", ver=list(ROOM_VERSIONS))
+        made = await self.ask("GET", path("v1", "make_join", room_id, user_id), ver=list(ROOM_VERSIONS))
         assert made.status == 200, made.body
         version = ROOM_VERSIONS[made.body["room_version"]]
         join = self.read(version, self.completed(version, made.body["event"]))
-        sent = await self.ask("PUT", f"{V2}/send_join/{room_id}/{join.event_id}", join.pdu)
+        sent = await self.ask("PUT", path("v2", "send_join", room_id, join.event_id), join.pdu)
         assert sent.status == 200, sent.body
         known = {one.event_id: one for one in self.read_all(version, sent.body["auth_chain"], room_id)}
         known |= {one.event_id: one for one in self.read_all(version, sent.body["state"], room_id)}
@@ -205,6 +204,11 @@ class Hostile(Peer):
 
     def _before(self, room: KnownRoom, event_ids: Sequence[str]) -> list[Event]:
         return [event for event in self._upto(room, event_ids) if event.event_id not in event_ids]
+
+
+def path(version: str, endpoint: str, *parts: str) -> str:
+    """A path of the federation API, with its ids escaped."""
+    return "/".join(["/_matrix/federation", version, endpoint, *(quote(part, safe="") for part in parts)])
 
 
 def _absent() -> Reply:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from prometheus_client import Counter
 from homeserver.domain.canonical import MAX_INTEGER, parse_json
 from homeserver.domain.event import Event
 from homeserver.telemetry.metrics import PDUS_CHECKED, PDUS_RECEIVED
-from tests.builders.identity import KnownRoom, PeerRoom
-from tests.federation.hostile import MEMBER, V1, Hostile
+from tests.builders.identity import TS, KnownRoom, PeerRoom
+from tests.federation.hostile import MEMBER, Hostile, path
 from tests.federation.ours import Ours
 from tests.services.rooms.scene import ALICE
 
@@ -46,14 +47,14 @@ async def everything_told(ours: Ours, mallory: Hostile, room: KnownRoom) -> list
     """What ours gives of the room: events, state, and the place for the next one."""
     last = (await ours.timeline(room.room_id))[-1]
     told = [
-        await mallory.ask("GET", f"{V1}/event/{last}"),
-        await mallory.ask("GET", f"{V1}/backfill/{room.room_id}", v=[last], limit=100),
-        await mallory.ask("GET", f"{V1}/state/{room.room_id}", event_id=last),
+        await mallory.ask("GET", path("v1", "event", last)),
+        await mallory.ask("GET", path("v1", "backfill", room.room_id), v=[last], limit=100),
+        await mallory.ask("GET", path("v1", "state", room.room_id), event_id=last),
         await mallory.ask(
-            "POST", f"{V1}/get_missing_events/{room.room_id}", {"latest_events": [last], "earliest_events": []}
+            "POST", path("v1", "get_missing_events", room.room_id), {"latest_events": [last], "earliest_events": []}
         ),
         await mallory.ask(
-            "GET", f"{V1}/make_join/{room.room_id}/{mallory.user('more')}", ver=[room.version.identifier]
+            "GET", path("v1", "make_join", room.room_id, mallory.user("more")), ver=[room.version.identifier]
         ),
     ]
     assert [one.status for one in told] == [200] * len(told)
@@ -78,9 +79,7 @@ async def test_attack_01_depths_that_are_none(ours: Ours, mallory: Hostile, vers
 
 
 def sign_anything(mallory: Hostile, room: KnownRoom, pdu: Mapping[str, Any]) -> dict[str, Any]:
-    """As if a room of the first versions, where canonical JSON knows more numbers."""
-    from dataclasses import replace
-
+    """As in the first versions, whose canonical JSON knows more numbers."""
     return mallory.sealed(replace(room.version, strict_canonical_json=False), pdu)
 
 
@@ -135,7 +134,7 @@ async def test_attack_02_one_bad_event_of_fifty(ours: Ours, mallory: Hostile, ba
     answer = await mallory.send(*pdus)
     assert {event.event_id: answer.pop(event.event_id) for event in good} == {event.event_id: {} for event in good}
     assert all("error" in one for one in answer.values())
-    assert len(answer) == (0 if bad in ("content", "room", "list", "null", "deep") else 1), answer
+    assert len(answer) == (0 if bad in ("content", "room", "list", "null") else 1), answer
     assert await ours.bodies(room.room_id) == [str(number) for number in range(49)]
 
 
@@ -163,7 +162,7 @@ async def test_attack_11_what_authorises_nothing(ours: Ours, mallory: Hostile) -
         assert await ours.verdict(event.event_id) == "rejected", what
     assert await ours.bodies(room.room_id) == ["said"]
     await ours.say(ALICE, room.room_id, "and on")
-    await ours.check(room.room_id)
+    await ours.check_now(room.room_id)
 
 
 async def test_attack_11_what_authorises_is_nowhere(ours: Ours, mallory: Hostile) -> None:
@@ -238,7 +237,7 @@ async def test_odd_events_that_are_allowed(ours: Ours, mallory: Hostile, version
     events = [room.send(eve, MESSAGE, content) for content in odd]
     events += [room.send(eve, "", {"body": "no type"}), room.send(eve, "t" * 255, {}, eve)]
     events.append(room.send(eve, MESSAGE, {"body": "old"}, ts=-MAX_INTEGER))
-    events.append(room.send(eve, MESSAGE, {"body": "late"}, ts=MAX_INTEGER))
+    events.append(room.send(eve, MESSAGE, {"body": "from tomorrow"}, ts=TS + 24 * 3600 * 1000))
     answer = await mallory.send(*[event.pdu for event in events])
     refused = {event.event_id: event.type for event in events if answer[event.event_id]}
     assert list(refused.values()) == ["t" * 255], "a state event, which needs power"
@@ -246,5 +245,5 @@ async def test_odd_events_that_are_allowed(ours: Ours, mallory: Hostile, version
     accepted = [event for event in events if event.event_id not in refused]
     assert [shown[event.event_id] for event in accepted] == [event.content for event in accepted]
     for event in accepted:
-        told = await mallory.ask("GET", f"{V1}/event/{event.event_id}")
+        told = await mallory.ask("GET", path("v1", "event", event.event_id))
         assert parse_json(told.raw, strict=False)["pdus"] == [event.pdu]

@@ -153,7 +153,12 @@ async def edit_and_take_back(two: Two, room: str) -> None:
     new = {"msgtype": "m.text", "body": "Good morning"}
     edit = await bob.send(
         room,
-        {**new, "body": "* Good morning", "m.new_content": new, "m.relates_to": {"rel_type": "m.replace", "event_id": typo}},
+        {
+            **new,
+            "body": "* Good morning",
+            "m.new_content": new,
+            "m.relates_to": {"rel_type": "m.replace", "event_id": typo},
+        },
     )
     await two.alice_ears.event(room, edit)
     edited = await event_of(alice, room, typo)
@@ -211,7 +216,9 @@ async def test_parting_and_coming_back(two: Two, version: str) -> None:
     kick = await two.bob_ears.member(room, bob.user_id, "leave")
     await two.bob_ears.stands(room, "leave")
     assert (kick["sender"], kick["content"]["reason"]) == (alice.user_id, "noise")
-    await bob.call("PUT", v3("rooms", room, "send", "m.room.message", "late"), {"body": "", "msgtype": "m.text"}, expect=403)
+    await bob.call(
+        "PUT", v3("rooms", room, "send", "m.room.message", "late"), {"body": "", "msgtype": "m.text"}, expect=403
+    )
 
     await two.rejoin(room)
     await alice.call("POST", v3("rooms", room, "ban"), {"user_id": bob.user_id})

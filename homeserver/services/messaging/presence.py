@@ -164,9 +164,10 @@ class Presence:
         """Tells of whatever changed since."""
         self._strangers.clear()
         self._look(self._clock.now_ms())
-        with suppress(Unavailable):  # the next one makes up for it
+        # First, for whoever changes now is told to all servers of their rooms, the new ones among them.
+        self._greet()
+        with suppress(Unavailable):  # the next tick makes up for it
             await self._tell(list(islice(self._stirred, MAX_IN_ROUND)))
-            self._greet()
 
     async def resume(self) -> list[Publication]:
         """Goes on where the process before this one stopped; what that published. At a start, once.

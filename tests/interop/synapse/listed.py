@@ -22,6 +22,7 @@ STORIES: Mapping[str, Story] = {
         members.knocks,
         members.restricted,
         members.finding,
+        members.shut_out,
         members.upgrade,
         history.backfill,
         history.coming_back,

@@ -2,7 +2,7 @@
 
     async with running_synapse(place / "synapse", authority) as synapse: ...
 
-Like an `Ally` it is called 127.0.0.1 with a port, on which stands a relay: `cut` and `heal` part it from all others.
+It is called localhost with a port, on which stands a relay as before an `Ally`: `cut` and `heal` part it from all others.
 It runs as others run it, but for rate limits, the address ranges that it may call, and the pauses after a failed call.
 https://element-hq.github.io/synapse/latest/usage/configuration/config_documentation.html
 """
@@ -78,7 +78,7 @@ class Synapse:
         self._directory = directory
         self._python = find_python()
         self._port, self.federation_port, self.behind_port = free_port(), free_port(), free_port()
-        self.name = f"127.0.0.1:{self.federation_port}"
+        self.name = f"localhost:{self.federation_port}"
         self.url = f"http://127.0.0.1:{self._port}"
         self.relay: Relay | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,7 +125,7 @@ class Synapse:
 
     async def _make_keys(self) -> None:
         process = await asyncio.create_subprocess_exec(
-            *self._command(), "--generate-keys", cwd=self._directory, stderr=subprocess.PIPE
+            *self._command(), "--generate-keys", cwd=self._directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         _, said = await process.communicate()
         if process.returncode != 0:
@@ -152,7 +152,7 @@ class Synapse:
 
     def _settings(self, authority: CertificateAuthority) -> dict[str, Any]:
         here = self._directory
-        certificate, key = authority.issue("127.0.0.1")
+        certificate, key = authority.issue("localhost")
         return {
             "server_name": self.name,
             "listeners": [

@@ -125,14 +125,15 @@ async def fork(meeting: Meeting) -> None:
     await agree(room, alice, bob)
     read = await read_the_same(room, alice, bob, but=frozenset({unheard}))
     assert sorted(text for text in read if text != "of a banned one") == sorted(texts)
-    await dave.finds(room, "m.room.member", dave.user_id, {"membership": "ban"})
+    await bob.finds(room, "m.room.member", dave.user_id, {"membership": "ban"})
 
 
 async def fork_of_powers(meeting: Meeting) -> None:
     """Parted, the host takes the moderator's power while the moderator uses it; what came of it is the same on both."""
     alice, bob = await meeting.host.person("alice"), await meeting.guest.person("bob")
     carol = await meeting.guest.person("carol")
-    room = await open_room(meeting, alice, bob, carol)
+    levels = {"events": {"m.room.power_levels": 50}}
+    room = await open_room(meeting, alice, bob, carol, power_level_content_override=levels)
     await set_power(alice, room, bob.user_id, 50)
     await bob.learns(lambda: "m.room.power_levels" in _types(bob, room), "is a moderator")
     await agree(room, alice, bob)

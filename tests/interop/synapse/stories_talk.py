@@ -63,7 +63,7 @@ async def signs_of_life(meeting: Meeting) -> None:
         await other.learns(lambda b=other: b.typing.get(room) == [], "sees that typing ends")  # type: ignore[misc]
         said = await other.client.send(room, "Are you there?")
         await one.hears(room, said)
-        await act(one, room, f"receipt/m.read/{said}")
+        await one.client.call("POST", v3("rooms", room, "receipt", "m.read", said))
         await _sees_receipt(other, one, room, said)
         await one.client.call("PUT", v3("profile", one.user_id, "displayname"), {"displayname": "Called otherwise"})
         await other.finds(room, "m.room.member", one.user_id, {"displayname": "Called otherwise"})

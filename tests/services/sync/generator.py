@@ -16,7 +16,8 @@ VERBS: Mapping[str, int] = {
     "message": 20, "reply": 8, "mention": 4, "repeat": 2, "thread_receipt": 3,
     "state": 8, "visibility": 2, "join_rules": 3, "power": 3,
     "join": 8, "leave": 4, "kick": 2, "ban": 2, "unban": 2, "invite": 5, "knock": 2, "forget": 2, "rename": 3,
-    "present": 4, "pass": 6, "redact": 5, "receipt": 8, "fully_read": 2, "type": 5, "data": 4, "ignore": 2, "create": 2, "rule": 3,
+    "redact": 5, "receipt": 8, "fully_read": 2, "type": 5, "data": 4, "ignore": 2, "create": 2, "rule": 3,
+    "present": 4, "pass": 6,
 }  # fmt: skip
 REMOTE_VERBS: Mapping[str, int] = {"remote": 5, "late": 5, "merge": 3, "heard": 3}
 # Late state: only those who are told the state after an answer can follow it.

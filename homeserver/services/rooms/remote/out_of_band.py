@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from homeserver.domain.canonical import canonical_json
+from homeserver.domain.canonical import canonical_json, parse_json
 from homeserver.domain.event import Event
+from homeserver.domain.identifiers import domain_of
 from homeserver.domain.versions import ROOM_VERSIONS, RoomVersion
 from homeserver.ports import Clock
 from homeserver.services.client_form import stripped as _stripped
@@ -128,4 +129,5 @@ class OutOfBand:
 
 
 def _servers_of(told: str) -> list[str]:
-    return list(dict.fromkeys(domain_of(event["sender"]) for event in parse_json(told) if ":" in event["sender"]))
+    senders = [event["sender"] for event in parse_json(told.encode(), strict=False)]
+    return list(dict.fromkeys(domain_of(sender) for sender in senders if ":" in sender))
