@@ -21,10 +21,12 @@ logger = logging.getLogger(__name__)
 
 # Events of one answer whose state has to be asked for: each begins a branch of its own.
 MAX_STATES = 10
+# Answers that are fetched to find an event by its time.
+MAX_NEAR = 5
 
 
 class RemoteHistory:
-    """`homeserver.services.rooms.history.Beyond`."""
+    """`homeserver.services.rooms.history.Beyond`, and `MissingHistory` of `timestamps`."""
 
     def __init__(
         self, events: RemoteEvents, backfilling: Backfilling, gaps: Gaps, peers: Peers, checks: Checks
@@ -44,6 +46,17 @@ class RemoteHistory:
             task = self._under_way[gap.number] = asyncio.create_task(self._fill(gap))
             task.add_done_callback(lambda _: self._under_way.pop(gap.number, None))
         return await asyncio.shield(task)
+
+    async def fetch_near(self, room_id: str, ts: int, backwards: bool) -> bool:
+        """Fills the newest gaps of the room, a bounded part of them, until what stands there is older than `ts` (ms).
+        Whether anything came."""
+        came = False
+        for _ in range(MAX_NEAR):
+            gap = await self._backfilling.newest_gap(room_id)
+            if gap is None or (came and gap.ts < ts) or not await self.fill(gap):
+                break
+            came = True
+        return came
 
     async def _fill(self, gap: Gap) -> bool:
         servers = await self._events.servers(gap.room_id, MAX_SERVERS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from signedjson.types import SigningKey
 
@@ -39,7 +40,7 @@ from homeserver.services.rooms.spaces import Spaces
 from homeserver.services.rooms.state import RoomState
 from homeserver.services.rooms.summary import Summaries
 from homeserver.services.rooms.threads import Threads
-from homeserver.services.rooms.timestamps import Timestamps
+from homeserver.services.rooms.timestamps import MissingHistory, Timestamps
 from homeserver.services.rooms.upgrade import Upgrade
 from homeserver.services.rooms.writer import Writer
 from homeserver.services.search.search import Search
@@ -65,12 +66,16 @@ class Remote:
     backfilling: Backfilling
 
 
+class HistoryAbroad(Beyond, MissingHistory, Protocol):
+    """History that other servers have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Abroad:
     """What asks other servers."""
 
     rooms: RemoteRooms
-    history: Beyond | None
+    history: HistoryAbroad | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ def build_house(
         history=history,
         relations=Relations(database, clock),
         threads=Threads(database, clock),
-        timestamps=Timestamps(database),
+        timestamps=Timestamps(database, None if abroad is None else abroad.history),
         receipts=Receipts(database, clock),
         typing=typing,
         presence=presence,

@@ -35,6 +35,7 @@ SEARCH = "tests/clients/test_search.py::"
 CLIENTS_42 = "tests/clients/test_attack_42.py::"
 
 OUTBOUND, STRANGER = "tests/http/test_outbound_client.py::", "tests/federation/test_attack_29.py::"
+OUTBOUND_03 = "tests/federation/outbound/test_attack_03.py::"
 
 PLAIN_JSON = instead("homeserver.domain.canonical.parse_json", weaker.plain_json_loads)
 ANY_SIZE = nothing("homeserver.http.body.refuse_size")
@@ -50,6 +51,7 @@ ANY_SIGNERS = instead("homeserver.domain.signing.required_signers", weaker_signa
 IN_EVERY_ROOM = instead("homeserver.storage.residents.Residents.is_joined", weaker_reads.anybody)
 WHOLE_EVENTS = instead("homeserver.services.rooms.remote.serving.whole_for_server", weaker_reads.every_event)
 ALL_VISIBLE = instead("homeserver.services.server_access.can_see", weaker_reads.anybody)
+NEVER_IN_PARTS = nothing("federation.outbound.destination.Destination._split")
 
 TABLE = (
     Row(1, FORMAT + "test_attack_01_depth_overflow", nothing("homeserver.domain.format.check_fields")),
@@ -62,6 +64,13 @@ TABLE = (
         2,
         FORMAT + "test_attack_02_numbers_beyond_canonical_json",
         instead("homeserver.domain.format.checked_json", weaker.unchecked_json),
+    ),
+    Row(3, OUTBOUND_03 + "test_attack_03_a_refused_event_is_set_aside", NEVER_IN_PARTS),
+    Row(3, OUTBOUND_03 + "test_attack_03_refused_ephemeral_units_hold_up_no_event", NEVER_IN_PARTS),
+    Row(
+        3,
+        OUTBOUND_03 + "test_attack_03_an_event_over_which_a_server_fails_is_set_aside_at_last",
+        bound("federation.outbound.destination.MOST_BROKEN", 2**40),
     ),
     Row(4, CANONICAL + "test_attack_04_what_is_no_json", PLAIN_JSON),
     Row(4, CANONICAL + "test_attack_04_json_that_we_refuse", PLAIN_JSON),

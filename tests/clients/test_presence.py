@@ -93,7 +93,7 @@ async def test_whose_presence_may_be_had(alice: MatrixClient, bob: MatrixClient)
     ):
         answer = await alice.ask(method, path, body)
         assert (answer.status, answer.body["errcode"]) == (code, errcode)
-    answer = await alice.ask("GET", v3("sync") + "?set_presence=busy")
+    answer = await alice.ask("GET", v3("sync"), query={"set_presence": "busy"})
     assert (answer.status, answer.body["errcode"]) == (400, "M_INVALID_PARAM")
     await together(alice, bob)
     assert await alice.call("GET", status(bob)) == {"presence": "offline"}

@@ -106,6 +106,11 @@ class Hostile(Peer):
             pdu.setdefault("event_id", f"$made{self._next()}:{self.name}")
         return self.sealed(version, pdu)
 
+    def invite(self, room: KnownRoom, sender: str, user_id: str, **changes: Any) -> Event:
+        """An invite, as `changes` say. The spec wants `origin` in it."""
+        pdu = room.draft(sender, MEMBER, {"membership": "invite"}, user_id).pdu
+        return self.read(room.version, self.sealed(room.version, {**pdu, "origin": self.name, **changes}))
+
     def read(self, version: RoomVersion, pdu: Mapping[str, Any], room_id: str | None = None) -> Event:
         """The event of a PDU, whether it is right or not."""
         named: str = pdu["event_id"] if version.event_ids is EventIdFormat.CHOSEN else id_of(version, pdu)

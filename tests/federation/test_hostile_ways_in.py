@@ -1,4 +1,4 @@
-"""Forged and unsigned events by every way into our rooms: what is forged loses its content, what is unsigned is dropped.
+"""Forged and unsigned events by every way into our rooms: what is forged loses its content, what is unsigned is gone.
 
 An event is forged here whose honest form has the same id: somebody changed what was said on its way.
 """
@@ -13,7 +13,7 @@ from homeserver.domain.errors import RemoteError
 from homeserver.domain.event import Event
 from homeserver.domain.versions import V11
 from tests.builders.identity import KnownRoom, PeerRoom
-from tests.federation.hostile import MEMBER, Hostile, path
+from tests.federation.hostile import Hostile, path
 from tests.federation.ours import Ours
 from tests.services.rooms.scene import ALICE, BOB
 
@@ -50,8 +50,8 @@ class Way:
     def __init__(self, ours: Ours, mallory: Hostile, honest: Hostile) -> None:
         self.ours, self.mallory, self.honest = ours, mallory, honest
 
-    def spoil(self, room: KnownRoom, event: Event, pdu: Pdu, *endpoints: str) -> None:
-        """Mallory answers as an honest server would, but for this event."""
+    def spoil(self, room: KnownRoom, event: Event, pdu: Pdu) -> None:
+        """Mallory answers as an honest server would, but for this event. It is the only one who has it."""
         mallory, spoiled = self.mallory, {event.event_id: pdu}
 
         def lie(question: Any) -> Any:
@@ -59,11 +59,13 @@ class Way:
             lists = {key: one for key, one in truth.items() if isinstance(one, list) and key != "servers_in_room"}
             return truth | {key: spoiling(one, spoiled, mallory, room) for key, one in lists.items()}
 
-        mallory.lies |= dict.fromkeys(endpoints, lie)
+        for endpoint in ("get_missing_events", "event", "state", "event_auth", "send_join", "backfill"):
+            mallory.lies.setdefault(endpoint, lie)
 
     async def shared_room(self) -> KnownRoom:
         """A room of ours that both servers have joined; `honest` is known by `eve`, and may set topics."""
-        room_id = await self.ours.room("11", power_level_content_override={"state_default": 0})
+        room_id = await self.ours.room("11")
+        await self.ours.set_levels(ALICE, room_id, state_default=0)
         theirs = await self.honest.join(room_id)
         room = await self.mallory.join(room_id)
         theirs.add(room.events[-1])
@@ -74,13 +76,14 @@ class Way:
         """A transaction of mallory with an event of an honest server."""
         room = await self.shared_room()
         event = room.send(self.honest.user("eve"), MESSAGE, {"body": "honest"})
+        self.spoil(room, event, spoil(self.mallory, event))
         await self.mallory.send(spoil(self.mallory, event))
         return room.room_id, event
 
     async def missing_events(self, spoil: Spoil) -> tuple[str, Event]:
         room = await self.shared_room()
         event = room.send(self.honest.user("eve"), MESSAGE, {"body": "honest"})
-        self.spoil(room, event, spoil(self.mallory, event), "get_missing_events")
+        self.spoil(room, event, spoil(self.mallory, event))
         await self.mallory.send(room.send(self.mallory.user("eve"), MESSAGE, {"body": "late"}).pdu)
         return room.room_id, event
 
@@ -99,7 +102,7 @@ class Way:
         for number in range(unknown - 1):
             room.send(eve, "org.example.unknown", {}, str(number))
         self.mallory.lies["get_missing_events"] = lambda asked: {"events": []}
-        self.spoil(room, event, spoil(self.mallory, event), "event", "state", "event_auth")
+        self.spoil(room, event, spoil(self.mallory, event))
         await self.mallory.send(room.send(self.mallory.user("eve"), MESSAGE, {"body": "late"}).pdu)
         return room.room_id, event
 
@@ -114,14 +117,14 @@ class Way:
         """The state that a resident server tells when we join."""
         room = self.room_of_theirs()
         event = room.send(self.honest.user("eve"), TOPIC, {"topic": "honest"}, "")
-        self.spoil(room, event, spoil(self.mallory, event), "send_join", "backfill", "event")
+        self.spoil(room, event, spoil(self.mallory, event))
         await self.ours.services.membership.join(ALICE, room.room_id, servers=[self.mallory.name])
         return room.room_id, event
 
     async def backfill(self, spoil: Spoil) -> tuple[str, Event]:
         room = self.room_of_theirs()
         event = room.send(self.honest.user("eve"), MESSAGE, {"body": "honest"})
-        self.spoil(room, event, spoil(self.mallory, event), "backfill")
+        self.spoil(room, event, spoil(self.mallory, event))
         await self.ours.services.membership.join(ALICE, room.room_id, servers=[self.mallory.name])
         return room.room_id, event
 
@@ -191,7 +194,7 @@ async def test_attack_06_memberships_that_come_spoiled(
     eve = honest.user("eve")
     if kind == "invite":
         room = PeerRoom(honest, "11")
-        event = room.draft(room.creator, MEMBER, {"membership": "invite"}, BOB)
+        event = honest.invite(room, room.creator, BOB)
         pdu = spoil(mallory, event)
         room_id = room.room_id
         body: Any = {"room_version": "11", "event": pdu, "invite_room_state": []}
@@ -213,11 +216,15 @@ async def test_attack_06_what_an_invite_tells_of_the_room(ours: Ours, mallory: H
     """Where it is told by signed events, only what was signed of them is shown."""
     room = PeerRoom(mallory, "12")
     name = room.send(room.creator, "m.room.name", {"name": "honest"}, "")
-    invite = room.draft(room.creator, MEMBER, {"membership": "invite"}, BOB)
+    invite = mallory.invite(room, room.creator, BOB)
     told = [room.events[0].pdu, spoil(mallory, name)]
     body = {"room_version": "12", "event": invite.pdu, "invite_room_state": told}
     answer = await mallory.ask("PUT", path("v2", "invite", room.room_id, invite.event_id), body)
-    rows = await ours.sql("SELECT invite_state FROM memberships WHERE user_id = %s AND sender = %s", BOB, room.creator)
+    rows = await ours.sql(
+        "SELECT events FROM invite_states JOIN rooms ON number = room WHERE user_id = %s AND room_id = %s",
+        BOB,
+        room.room_id,
+    )
     if spoil is unsigned:
         assert (answer.status, answer.body["errcode"], rows) == (400, "M_INVALID_PARAM", [])
     else:
@@ -230,7 +237,7 @@ async def test_attack_06_a_join_without_the_create_event(ours: Ours, mallory: Ho
     way = Way(ours, mallory, honest)
     room = way.room_of_theirs()
     create = room.events[0]
-    way.spoil(room, create, unsigned(mallory, create), "send_join")
+    way.spoil(room, create, unsigned(mallory, create))
     with pytest.raises(RemoteError):
         await ours.services.membership.join(ALICE, room.room_id, servers=[mallory.name])
     assert room.room_id not in await ours.services.membership.joined_rooms(ALICE)

@@ -20,11 +20,19 @@ ROWS = 6_000
 # One row, or one for each follower.
 SMALL = {"server", "followers"}
 PUBLISHED = "of the published rooms alone: the directory is one list, in the order of members"
+HANDED_OVER = "all of it is handed from one process to the next, at its end and at its start"
 # (statement, table): why it may read all of it.
 ALLOWED: dict[tuple[str, str], str] = {
     ("list_published_after", "rooms"): PUBLISHED,
     ("list_published_before", "rooms"): PUBLISHED,
     ("SELECT count(*) FROM rooms WHERE published AND joined > 0", "rooms"): PUBLISHED,
+    ("DELETE FROM silences", "silences"): HANDED_OVER,
+    ("DELETE FROM silences RETURNING room, position", "silences"): HANDED_OVER,
+    ("DELETE FROM silences", "silences"): "all of it is replaced, at an end; at most MAX_SILENCES rows",
+    ("DELETE FROM silences RETURNING room, position", "silences"): "all of it is taken, at a start",
+    ("SELECT DISTINCT room FROM room_servers", "room_servers"): "once, at a start: every shared room is wanted",
+    ("SELECT DISTINCT room_id FROM staged_pdus", "staged_pdus"): "once, at a start: whatever waits is gone on with",
+    ("SELECT server, position, receipts FROM unsent ORDER BY server", "unsent"): "a row for each server that lags",
 }
 
 # How a row is made of its number g, where that matters for what a key finds. Rooms differ in size, 100 rows on average.
@@ -73,6 +81,7 @@ SAMPLES = {
     "bigint": "17",
     "bigint[]": "'{17, 18, 19}'",
     "boolean": "true",
+    "boolean[]": "'{true, false, true}'",
     "bytea": "'\\x11'",
     "int": "5",
     "int[]": "'{5, 6, 7}'",

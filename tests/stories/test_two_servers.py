@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders.allies import Ally
 from tests.builders.ears import Ears
-from tests.builders.people import event_of, history, person, state_ids, told_ids
+from tests.builders.people import event_of, person, state_ids, told_ids
 from tests.builders.waiting import until
 from tests.conformance.client import MatrixClient, v3
 
@@ -23,6 +23,7 @@ USUAL = "12"
 in_every_version = pytest.mark.parametrize("version", VERSIONS)
 NOTHING = {"notification_count": 0, "highlight_count": 0}
 PRIVATE = "m.read.private"
+TEXT = {"msgtype": "m.text", "body": "Hey"}
 
 
 @dataclass
@@ -151,15 +152,8 @@ async def edit_and_take_back(two: Two, room: str) -> None:
     alice, bob = two.alice, two.bob
     typo = await bob.send(room, "Goof morning")
     new = {"msgtype": "m.text", "body": "Good morning"}
-    edit = await bob.send(
-        room,
-        {
-            **new,
-            "body": "* Good morning",
-            "m.new_content": new,
-            "m.relates_to": {"rel_type": "m.replace", "event_id": typo},
-        },
-    )
+    replaces = {"rel_type": "m.replace", "event_id": typo}
+    edit = await bob.send(room, {**new, "body": "* Good morning", "m.new_content": new, "m.relates_to": replaces})
     await two.alice_ears.event(room, edit)
     edited = await event_of(alice, room, typo)
     assert edited["unsigned"]["m.relations"]["m.replace"]["event_id"] == edit
@@ -216,9 +210,7 @@ async def test_parting_and_coming_back(two: Two, version: str) -> None:
     kick = await two.bob_ears.member(room, bob.user_id, "leave")
     await two.bob_ears.stands(room, "leave")
     assert (kick["sender"], kick["content"]["reason"]) == (alice.user_id, "noise")
-    await bob.call(
-        "PUT", v3("rooms", room, "send", "m.room.message", "late"), {"body": "", "msgtype": "m.text"}, expect=403
-    )
+    await bob.call("PUT", v3("rooms", room, "send", "m.room.message", "late"), TEXT, expect=403)
 
     await two.rejoin(room)
     await alice.call("POST", v3("rooms", room, "ban"), {"user_id": bob.user_id})

@@ -35,7 +35,8 @@ Listener = Callable[[Sequence[Mapping[str, Any]], Collection[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Somebody as of the beginning of a round. `resend`: other servers are told although nothing changed."""
+    """Somebody as of the beginning of a round. `known`: something was told before. `resend`: other servers are told
+    although nothing changed."""
 
     person: Person
     user_id: str
@@ -44,13 +45,14 @@ class _Look:
     rooms: tuple[int, ...]
     last_active: int
     ours: bool
+    known: bool
     resend: bool
 
     def is_news(self, rooms: tuple[int, ...]) -> bool:
         """Whether it is told, in these rooms. A room that is new to somebody has not heard anything yet."""
         if not rooms and not self.ours:
             return False
-        return self.now != self.told or not set(rooms) <= set(self.rooms)
+        return self.now != self.told or (self.known and not set(rooms) <= set(self.rooms))
 
     def row(self, position: int) -> PresenceRow:
         now = self.now
@@ -181,6 +183,7 @@ def _look(person: Person, now: int, resend: bool) -> _Look:
         rooms=person.rooms,
         last_active=source.last_active,
         ours=isinstance(source, Devices),
+        known=person.position > 0,
         resend=resend,
     )
 

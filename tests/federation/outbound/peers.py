@@ -120,11 +120,17 @@ def refuses(*event_ids: str, status: int = 400) -> Callable[[Body], Any]:
 
 @asynccontextmanager
 async def sending(
-    database: Persistence, streams: Streams, peers: Peers, server_name: str, *, crash: bool = False
+    database: Persistence,
+    streams: Streams,
+    peers: Peers,
+    server_name: str,
+    *,
+    crash: bool = False,
+    first_pause: float = 0.05,
 ) -> AsyncIterator[Sending]:
     """Sends to `peers` meanwhile. `crash`: it ends without writing anything down."""
     built = build_sending(
-        server_name, database, streams, peers, peers, peers, HandClock(), SeededRandomness(), first_pause=0.05
+        server_name, database, streams, peers, peers, peers, HandClock(), SeededRandomness(), first_pause
     )
     jobs = [Running("follower of the outbox", built.follower), Running("outbox", built.outbox)]
     for job in jobs:

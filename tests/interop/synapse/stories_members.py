@@ -71,13 +71,15 @@ async def invites(meeting: Meeting) -> None:
 
 
 async def knocks(meeting: Meeting) -> None:
-    """A knock is heard and answered by an invite; another one is declined; a third is taken back."""
+    """A knock is heard and answered by an invite; another one is declined, and one is taken back."""
     alice, bob = await meeting.host.person("alice"), await meeting.guest.person("bob")
     rules = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
     room = await alice.client.create_room(room_version=meeting.version, initial_state=[rules], name="Tea")
-    await _knock(room, bob, alice)
-    await act(bob, room, "leave")
-    await alice.finds(room, "m.room.member", bob.user_id, {"membership": "leave"})
+    if meeting.guest is meeting.servers.parley:
+        # Synapse takes back a knock without a word to the other server.
+        await _knock(room, bob, alice)
+        await act(bob, room, "leave")
+        await alice.finds(room, "m.room.member", bob.user_id, {"membership": "leave"})
     await _knock(room, bob, alice)
     await act(alice, room, "kick", user_id=bob.user_id, reason="not now")
     await bob.is_out(room)
@@ -132,11 +134,11 @@ async def finding(meeting: Meeting) -> None:
     )
     alias = f"#{short}:{alice.server}"
     found = await bob.client.call("GET", v3("directory", "room", alias))
-    assert found["room_id"] == room and alice.server in found["servers"]
+    assert found["room_id"] == room and alice.server in found["servers"], found
     listed = await bob.client.call(
         "POST", v3("publicRooms"), {"filter": {"generic_search_term": short}}, query={"server": alice.server}
     )
-    assert [one["room_id"] for one in listed["chunk"]] == [room]
+    assert [one["room_id"] for one in listed["chunk"]] == [room], listed
     child = {"type": "m.space.child", "state_key": room, "content": {"via": [alice.server]}}
     space = await alice.client.create_room(
         preset="public_chat",

@@ -156,7 +156,7 @@ async def test_new_process_tells_of_silence_once(scene: Scene) -> None:
 
 
 async def test_next_process_is_told_of_silence(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an end in good order it knows since when the newest rooms are silent, and of all others how long at most."""
+    """After an end in good order it knows since when rooms are silent; of all but the newest, since when at most."""
     monkeypatch.setattr(module, "MAX_SILENCES", 2)
     rooms = [await scene.room() for _ in range(4)]
     numbers = [(await scene.row(room_id)).number for room_id in rooms]

@@ -38,7 +38,8 @@ MAX_BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events are missing just before `event_id`; `missing` are those that it follows and that are not held."""
+    """Events are missing just before `event_id`, which says to be of `ts` (ms); `missing` are those that it follows and
+    that are not held."""
 
     room_id: str
     version: RoomVersion
@@ -46,6 +47,7 @@ class Gap:
     number: int
     place: Place
     missing: tuple[str, ...]
+    ts: int
 
 
 class Backfilling:
@@ -65,9 +67,14 @@ class Backfilling:
             event = store.events.list_stored(version, room_id, [found.number])[found.number].event
             held = store.events.list_held(event.prev_events)
             missing = tuple(one for one in event.prev_events if one not in held or not held[one].placed)
-            return Gap(room_id, version, event.event_id, found.number, Place(found.anchor or 0, found.rank), missing)
+            place = Place(found.anchor or 0, found.rank)
+            return Gap(room_id, version, event.event_id, found.number, place, missing, event.origin_server_ts)
 
         return await self._database.read(work)
+
+    async def newest_gap(self, room_id: str) -> Gap | None:
+        """Raises NotFound."""
+        return await self.find_gap(room_id, Place(2**62), Place(0, 0))
 
     async def add(self, gap: Gap, events: Sequence[Event], states: Mapping[str, Sequence[str]]) -> int:
         """Puts history into the gap, at most `MAX_BATCH` events, checked (checks 1 to 3), in any order.
