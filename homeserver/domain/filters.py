@@ -147,6 +147,10 @@ class SyncFilter:
     account_data: EventFilter = EVERY_EVENT
     room: RoomFilter = EVERY_ROOM
 
+    def __hash__(self) -> int:
+        """Of what differs most: every live sync looks itself up by its filter, and the whole has thirty members."""
+        return hash((self.room.timeline.limit, self.room.state.lazy_load_members, self.event_format))
+
 
 def _in_room(room_id: str, rooms: frozenset[str] | None, not_rooms: frozenset[str] | None) -> bool:
     return (rooms is None or room_id in rooms) and (not_rooms is None or room_id not in not_rooms)

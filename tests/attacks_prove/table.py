@@ -6,7 +6,7 @@ row: tests/architecture/test_attacks_listed.py sees to it. The attacks: ../share
 
 from dataclasses import dataclass
 
-from tests.attacks_prove import weaker, weaker_reads, weaker_search, weaker_signatures
+from tests.attacks_prove import weaker, weaker_federation, weaker_reads, weaker_search, weaker_signatures
 from tests.attacks_prove.switches import Switch, bound, instead, limit, nothing
 
 
@@ -33,6 +33,9 @@ CLIENTS_04, CLIENTS_60 = "tests/clients/test_attack_04.py::", "tests/clients/tes
 SERVING = "tests/services/rooms/remote/test_serving.py::"
 SEARCH = "tests/clients/test_search.py::"
 CLIENTS_42 = "tests/clients/test_attack_42.py::"
+SENDING, WAYS_IN = "tests/federation/test_hostile_sending.py::", "tests/federation/test_hostile_ways_in.py::"
+JOINING, GAPS = "tests/federation/test_hostile_joining.py::", "tests/federation/test_hostile_gaps.py::"
+EDUS = "tests/federation/test_hostile_edus.py::"
 
 OUTBOUND, STRANGER = "tests/http/test_outbound_client.py::", "tests/federation/test_attack_29.py::"
 OUTBOUND_03 = "tests/federation/outbound/test_attack_03.py::"
@@ -50,15 +53,26 @@ ANY_REFERENCES = nothing("homeserver.domain.format._check_references")
 ANY_SIGNERS = instead("homeserver.domain.signing.required_signers", weaker_signatures.of_the_sender_alone)
 IN_EVERY_ROOM = instead("homeserver.storage.residents.Residents.is_joined", weaker_reads.anybody)
 WHOLE_EVENTS = instead("homeserver.services.rooms.remote.serving.whole_for_server", weaker_reads.every_event)
+ANY_FIELDS = nothing("homeserver.domain.format.check_fields")
+ANY_DEPTH = instead("homeserver.domain.draft.max_depth", weaker.endless_depth)
+ANY_HASH = instead("homeserver.domain.hashing.check_content_hash", weaker_signatures.always)
+ANY_SIGNATURE = nothing("federation.keyring._judge")
+ANY_AUTHORITY = nothing("homeserver.domain.authorization.rules.check_auth_events")
+ANY_MEMBERSHIP = nothing("federation.joining.incoming.check_as_named")
+MANY_TRIES = bound("federation.inbound.waiting.MAX_TRIES", 10)
 ALL_VISIBLE = instead("homeserver.services.server_access.can_see", weaker_reads.anybody)
 NEVER_IN_PARTS = nothing("federation.outbound.destination.Destination._split")
 
 TABLE = (
-    Row(1, FORMAT + "test_attack_01_depth_overflow", nothing("homeserver.domain.format.check_fields")),
+    Row(1, FORMAT + "test_attack_01_depth_overflow", ANY_FIELDS),
+    Row(1, "tests/domain/test_draft.py::test_attack_01_our_depth_stops_at_the_limit", ANY_DEPTH),
+    Row(1, SENDING + "test_attack_01_depths_that_are_none", ANY_FIELDS),
+    Row(1, SENDING + "test_attack_01_the_deepest_event", ANY_DEPTH),
+    Row(1, JOINING + "test_attack_01_a_template_that_is_too_deep", ANY_DEPTH),
     Row(
         1,
-        "tests/domain/test_draft.py::test_attack_01_our_depth_stops_at_the_limit",
-        instead("homeserver.domain.draft.max_depth", weaker.endless_depth),
+        JOINING + "test_attack_01_an_invite_by_the_rules_of_another_version",
+        nothing("homeserver.services.rooms.remote.invited.check_version"),
     ),
     Row(
         2,
@@ -71,6 +85,11 @@ TABLE = (
         3,
         OUTBOUND_03 + "test_attack_03_an_event_over_which_a_server_fails_is_set_aside_at_last",
         bound("federation.outbound.destination.MOST_BROKEN", 2**40),
+    ),
+    Row(
+        2,
+        SENDING + "test_attack_02_one_bad_event_of_fifty",
+        instead("federation.inbound.pdus.PduChecks.check", weaker_federation.all_or_none),
     ),
     Row(4, CANONICAL + "test_attack_04_what_is_no_json", PLAIN_JSON),
     Row(4, CANONICAL + "test_attack_04_json_that_we_refuse", PLAIN_JSON),
@@ -105,12 +124,15 @@ TABLE = (
     Row(5, PDUS + "test_attack_05_too_large_or_too_long", ANY_LENGTH),
     Row(5, FORMAT + "test_attack_05_long_identifiers", ANY_LENGTH),
     Row(5, FORMAT + "test_attack_05_large_events", ANY_LENGTH),
-    Row(
-        6,
-        PDUS + "test_attack_06_wrong_content_hash",
-        instead("homeserver.domain.hashing.check_content_hash", weaker_signatures.always),
-    ),
-    Row(6, PDUS + "test_attack_06_wrong_or_missing_signatures", nothing("federation.keyring._judge")),
+    Row(6, PDUS + "test_attack_06_wrong_content_hash", ANY_HASH),
+    Row(6, PDUS + "test_attack_06_wrong_or_missing_signatures", ANY_SIGNATURE),
+    Row(6, WAYS_IN + "test_attack_06_forged_content_by_every_way", ANY_HASH),
+    Row(6, WAYS_IN + "test_attack_06_unsigned_by_every_way", ANY_SIGNATURE),
+    Row(6, WAYS_IN + "test_attack_06_memberships_that_come_spoiled", ANY_HASH, ("forged",)),
+    Row(6, WAYS_IN + "test_attack_06_memberships_that_come_spoiled", ANY_SIGNATURE, ("signed",)),
+    Row(6, WAYS_IN + "test_attack_06_what_an_invite_tells_of_the_room", ANY_HASH, ("forged",)),
+    Row(6, WAYS_IN + "test_attack_06_what_an_invite_tells_of_the_room", ANY_SIGNATURE, ("unsigned",)),
+    Row(6, WAYS_IN + "test_attack_06_a_join_without_the_create_event", ANY_SIGNATURE),
     Row(6, PDUS + "test_attack_06_the_server_of_the_event_id", ANY_SIGNERS),
     Row(6, PDUS + "test_attack_06_who_vouches_for_a_restricted_join", ANY_SIGNERS),
     Row(
@@ -118,16 +140,35 @@ TABLE = (
         KEYRING + "test_attack_07_keys_that_do_not_count_at_the_event",
         instead("homeserver.domain.server_keys.ServerKey.counts_at", weaker_signatures.always),
     ),
+    Row(8, JOINING + "test_attack_08_another_event_than_the_path_says", ANY_MEMBERSHIP),
+    Row(8, JOINING + "test_attack_08_an_invite_of_something_else", ANY_MEMBERSHIP),
+    Row(8, JOINING + "test_attack_08_an_invite_of_another_server", ANY_MEMBERSHIP),
     Row(
-        11,
-        "tests/domain/test_authorization_rules.py::test_attack_11_auth_events_of_another_room",
-        nothing("homeserver.domain.authorization.rules.check_auth_events"),
+        9,
+        JOINING + "test_attack_09_a_template_of_something_else",
+        instead("federation.joining.template.read_template", weaker_federation.any_template),
     ),
     Row(
-        12,
-        "tests/domain/test_verdict.py::test_attack_12_a_rejected_auth_event",
-        nothing("homeserver.domain.authorization.rules.check_auth_events"),
+        10,
+        JOINING + "test_attack_10_an_answer_that_is_no_room",
+        nothing("federation.joining.outgoing.refuse_other_rooms"),
+        ("another room",),
     ),
+    Row(
+        10,
+        JOINING + "test_attack_10_a_version_that_is_not_the_rooms",
+        instead("homeserver.services.rooms.remote.entering.check_state", weaker_federation.any_state),
+    ),
+    Row(
+        10,
+        JOINING + "test_attack_10_a_join_that_was_changed_when_it_was_co_signed",
+        instead("federation.joining.outgoing.OutgoingMembership._cosigned", weaker_federation.whatever_comes_back),
+    ),
+    Row(11, "tests/domain/test_authorization_rules.py::test_attack_11_auth_events_of_another_room", ANY_AUTHORITY),
+    Row(11, SENDING + "test_attack_11_what_authorises_nothing", ANY_AUTHORITY),
+    Row(11, SENDING + "test_attack_11_what_authorises_is_nowhere", MANY_TRIES),
+    Row(12, "tests/domain/test_verdict.py::test_attack_12_a_rejected_auth_event", ANY_AUTHORITY),
+    Row(12, SENDING + "test_attack_12_what_cites_a_rejected_event", ANY_AUTHORITY),
     Row(15, FORMAT + "test_attack_15_room_ids_of_version_12", nothing("homeserver.domain.format._check_room_id")),
     Row(
         17,
@@ -140,10 +181,48 @@ TABLE = (
         instead("homeserver.storage.graph.Graph.walk_auth_chain", weaker_reads.level_by_level),
     ),
     Row(
+        19,
+        GAPS + "test_attack_19_lies_about_missing_events",
+        bound("federation.inbound.gaps.MAX_ROUNDS", 1000),
+        ("endless",),
+    ),
+    Row(
+        19,
+        GAPS + "test_attack_19_lies_about_missing_events",
+        bound("federation.inbound.gaps.MAX_FETCHES", 1000),
+        ("crowds",),
+    ),
+    Row(19, GAPS + "test_attack_19_lies_about_the_state", MANY_TRIES),
+    Row(
+        19,
+        GAPS + "test_attack_19_a_circle_of_events",
+        instead("homeserver.domain.event_order.oldest_first", weaker_federation.one_after_the_other),
+    ),
+    Row(
+        19,
+        GAPS + "test_attack_19_history_without_end",
+        bound("homeserver.services.rooms.history.MAX_FILLS", 1000),
+    ),
+    Row(
+        19,
+        GAPS + "test_attack_19_history_that_leads_nowhere",
+        instead("federation.history.leading_to", weaker_federation.all_that_is_told),
+    ),
+    Row(
         20,
         "tests/domain/test_server_acl.py::test_attack_20_lists_that_are_made_to_be_slow",
         instead("homeserver.domain.server_acl.Globs", weaker_signatures.OneByOne),
         ("stars",),
+    ),
+    Row(
+        23,
+        EDUS + "test_attack_23_users_of_other_servers",
+        instead("federation.inbound.edus._is_of", weaker_signatures.always),
+    ),
+    Row(
+        23,
+        EDUS + "test_attack_23_users_who_are_not_in_the_room",
+        instead("homeserver.services.access.joined_room", weaker_federation.known_room),
     ),
     Row(
         28,

@@ -166,7 +166,7 @@ class Play:
         self._rooms: list[tuple[str, Session]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._sent = 0
-        self._sent_since_restart = 0
+        self._said = 0
 
     async def run(self, seconds: float) -> Findings:
         quiet = await self._gather()
@@ -178,12 +178,14 @@ class Play:
         self._note(f"{len(latencies)} deliveries, {memory:.0f} MB; restarting")
         restarted = clock()
         await asyncio.to_thread(self._server.restart)
+        before, said = metric(self._server, "parley_statements_total"), self._said
         talking = asyncio.create_task(self._talk(LONGEST_SECONDS))
         await self._all_live("the messages after the restart")
         back = clock() - restarted
-        statements = metric(self._server, "parley_statements_total")
+        statements = metric(self._server, "parley_statements_total") - before
         talking.cancel()
-        per_client = max(0.0, statements - quiet[1] * self._sent_since_restart) / self._count
+        # What the messages took meanwhile is not theirs.
+        per_client = max(0.0, statements - quiet[1] * (self._said - said)) / self._count
         await self._disperse()
         return Findings(
             self._count,
@@ -240,16 +242,17 @@ class Play:
         except (Refused, ConnectionLost, OSError):
             del self._crowd.due[mark]
             return None
+        self._said += 1
         return mark
 
     async def _talk(self, seconds: float) -> None:
         """Messages at a steady rate, over all rooms in turn."""
-        started, self._sent_since_restart, sends = clock(), 0, set[asyncio.Task[bytes | None]]()
+        started, number, sends = clock(), 0, set[asyncio.Task[bytes | None]]()
         while clock() - started < seconds:
-            self._sent_since_restart += 1
-            due = started + self._sent_since_restart / (RATE_OF_ROOM * len(self._rooms))
+            number += 1
+            due = started + number / (RATE_OF_ROOM * len(self._rooms))
             await asyncio.sleep(max(0.0, due - clock()))
-            send = asyncio.create_task(self._say(self._sent_since_restart % len(self._rooms)))
+            send = asyncio.create_task(self._say(number % len(self._rooms)))
             sends.add(send)
             send.add_done_callback(sends.discard)
         await asyncio.gather(*sends)

@@ -80,6 +80,8 @@ OWN_OPERATIONS: Mapping[str, Mapping[str, Any]] = {
     "GET /_matrix/client/v3/auth/{type}/fallback/web": {"responses": {"200": None}},
     "POST /_matrix/client/v3/auth/{type}/fallback/web": {"responses": {"200": None}},
     "GET /_matrix/static/client/login/": {"responses": {"200": None}},
+    # docs/reference/websocket.md
+    "GET /_matrix/client/unstable/io.parley.websocket": {"responses": {}},
 }
 
 # Of a token that is missing or not good: https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens

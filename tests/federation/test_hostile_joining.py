@@ -1,4 +1,4 @@
-"""A hostile server at the doors of rooms: it enters ours by what is not its event, and leads us into its own by lies."""
+"""A hostile server at the doors of rooms: it enters ours by another's event, and leads us into its own by lies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -302,6 +302,20 @@ def forged_template(mallory: Hostile, room: KnownRoom, question: Question) -> An
     auth = [room.state["m.room.create", ""], room.state["m.room.power_levels", ""]]
     rules = room.draft(nobody, "m.room.join_rules", {"join_rule": "public"}, "", auth=auth)
     return truth | {"event": truth["event"] | {"auth_events": [*(one.event_id for one in auth), rules.event_id]}}
+
+
+async def test_attack_10_a_version_that_is_not_the_rooms(ours: Ours, mallory: Hostile) -> None:
+    """A room is judged by the rules of its own version, whatever a template says: else the join fails."""
+    room = theirs(mallory, "9")
+    mallory.lies["make_join"] = lambda question: mallory.truth(question) | {"room_version": "10"}
+    members = ours.services.membership
+    with pytest.raises(RemoteError):
+        await members.join(ALICE, room.room_id, servers=[mallory.name])
+    assert ours.event_items(room.room_id) == []
+    mallory.lies.clear()
+    del room.state[MEMBER, ALICE], room.events[-1]
+    await members.join(ALICE, room.room_id, servers=[mallory.name])
+    assert (await ours.row(room.room_id)).version == "9"
 
 
 async def test_attack_10_a_join_that_was_changed_when_it_was_co_signed(ours: Ours, mallory: Hostile) -> None:

@@ -20,14 +20,11 @@ ROWS = 6_000
 # One row, or one for each follower.
 SMALL = {"server", "followers"}
 PUBLISHED = "of the published rooms alone: the directory is one list, in the order of members"
-HANDED_OVER = "all of it is handed from one process to the next, at its end and at its start"
 # (statement, table): why it may read all of it.
 ALLOWED: dict[tuple[str, str], str] = {
     ("list_published_after", "rooms"): PUBLISHED,
     ("list_published_before", "rooms"): PUBLISHED,
     ("SELECT count(*) FROM rooms WHERE published AND joined > 0", "rooms"): PUBLISHED,
-    ("DELETE FROM silences", "silences"): HANDED_OVER,
-    ("DELETE FROM silences RETURNING room, position", "silences"): HANDED_OVER,
     ("DELETE FROM silences", "silences"): "all of it is replaced, at an end; at most MAX_SILENCES rows",
     ("DELETE FROM silences RETURNING room, position", "silences"): "all of it is taken, at a start",
     ("SELECT DISTINCT room FROM room_servers", "room_servers"): "once, at a start: every shared room is wanted",

@@ -371,6 +371,29 @@ async def test_asking_the_other_server(two: Two) -> None:
     await bob.call("POST", v3("join", room), query={"via": [two.there.name]}, expect=None)
 
 
+async def test_presence(two: Two) -> None:
+    """Who shares a room is told whether the other is there, and what the other says of it; nobody else may ask."""
+    alice, bob, carol = two.alice, two.bob, await person(two.stack, two.here, "carol")
+    await two.met(USUAL)
+
+    async def seen(state: str, message: str | None = None) -> None:
+        def find() -> bool:
+            told = [event["content"] for event in two.alice_ears.presence if event["sender"] == bob.user_id]
+            return bool(told) and (told[-1]["presence"], told[-1].get("status_msg")) == (state, message)
+
+        await two.alice_ears.until(find, f"that Bob is {state}")
+
+    await seen("online")
+    path = v3("presence", bob.user_id, "status")
+    await bob.call("PUT", path, {"presence": "unavailable", "status_msg": "in the garden"})
+    await seen("unavailable", "in the garden")
+    status = await alice.call("GET", path)
+    assert (status["presence"], status["status_msg"]) == ("unavailable", "in the garden")
+    await carol.call("GET", path, expect=403)
+    await bob.call("PUT", path, {"presence": "offline"})
+    await seen("offline")
+
+
 async def test_an_invite_of_nobody(two: Two) -> None:
     """Who does not exist cannot be invited, and neither can a user of a server that nobody reaches."""
     alice = two.alice

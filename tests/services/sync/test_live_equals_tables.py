@@ -99,7 +99,8 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
             if chance.random() < 0.4:
                 await pair.sync()
                 await pair.compare()
-    await world.house.presence.tick()
+    for _ in range(3):
+        await world.house.presence.tick()
     for pair in pairs:
         await settle(world, pair.live)
         await pair.sync()
