@@ -93,16 +93,16 @@ class Transactions:
             return await asyncio.shield(known)
         answer = asyncio.ensure_future(self._process(origin, pdus, edus))
         self._answers[origin, txn_id] = answer
+        answer.add_done_callback(lambda done: self._forget_failure((origin, txn_id), done))
         if len(self._answers) > MAX_REMEMBERED:
             self._answers.popitem(last=False)
-        try:
-            # It is finished even if the connection breaks: the server will ask again.
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            self._answers.pop((origin, txn_id), None)
-            raise
+        # It is finished even if the connection breaks: the server will ask again.
+        return await asyncio.shield(answer)
+
+    def _forget_failure(self, key: tuple[str, str], done: asyncio.Future[Result]) -> None:
+        """What failed is tried again when it comes again."""
+        if (done.cancelled() or done.exception() is not None) and self._answers.get(key) is done:
+            del self._answers[key]
 
     async def _process(self, origin: str, pdus: Sequence[object], edus: Sequence[object]) -> Result:
         TRANSACTIONS_RECEIVED.inc()

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from homeserver.storage.transaction import Statement, Transaction
 
-COLUMNS = "user_id, presence, currently_active, status_msg, last_active_ts, position"
+COLUMNS = "user_id, presence, currently_active, status_msg, last_active_ts, position, rooms"
 # Rooms in which nobody of this server is do not count.
 ROOMS = Statement(
     "list_presence_rooms",
     "text[], int, int",
-    "SELECT w.user_id, f.room, f.joined, f.position FROM unnest($1) AS w(user_id) CROSS JOIN LATERAL ("
-    "SELECT m.room, r.joined, m.position FROM memberships m JOIN rooms r ON r.number = m.room"
+    "SELECT w.user_id, f.room, f.joined FROM unnest($1) AS w(user_id) CROSS JOIN LATERAL ("
+    "SELECT m.room, r.joined FROM memberships m JOIN rooms r ON r.number = m.room"
     " WHERE m.user_id = w.user_id AND m.membership = 'join' AND r.joined > 1 AND r.joined <= $2"
     " AND (m.local OR EXISTS (SELECT 1 FROM memberships l WHERE l.room = m.room AND l.local AND l.membership = 'join'))"
     " ORDER BY r.joined, m.room LIMIT $3) f",
@@ -40,15 +40,15 @@ class PresenceRow:
     status_msg: str | None
     last_active: int
     position: int
+    rooms: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceRoom:
-    """`joined`: how many are. `since`: the position of the user's own membership."""
+    """`joined`: how many are."""
 
     number: int
     joined: int
-    since: int
 
 
 class Presences:
@@ -58,14 +58,22 @@ class Presences:
     def put(self, rows: Iterable[PresenceRow]) -> None:
         self._transaction.defer_rows(
             f"INSERT INTO presence ({COLUMNS})",
-            "(%s, %s, %s, %s, %s, %s)",
+            "(%s, %s, %s, %s, %s, %s, %s::bigint[])",
             [
-                (one.user_id, one.presence, one.currently_active, one.status_msg, one.last_active, one.position)
+                (
+                    one.user_id,
+                    one.presence,
+                    one.currently_active,
+                    one.status_msg,
+                    one.last_active,
+                    one.position,
+                    list(one.rooms),
+                )
                 for one in rows
             ],
             "ON CONFLICT (user_id) DO UPDATE SET presence = EXCLUDED.presence,"
             " currently_active = EXCLUDED.currently_active, status_msg = EXCLUDED.status_msg,"
-            " last_active_ts = EXCLUDED.last_active_ts, position = EXCLUDED.position",
+            " last_active_ts = EXCLUDED.last_active_ts, position = EXCLUDED.position, rooms = EXCLUDED.rooms",
         )
 
     def remove(self, user_ids: Sequence[str]) -> None:

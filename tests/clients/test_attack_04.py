@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from tests.builders.cluster import SERVER_NAME
 from tests.builders.waiting import PATIENCE
 from tests.clients.conftest import Served
 from tests.conformance.client import Answer, MatrixClient, v3
@@ -93,11 +94,12 @@ class Target:
         self._room = room
         self._values = {
             **dict.fromkeys(("room_id", "room_id_or_alias"), room),
-            **dict.fromkeys(("event_type", "type", "key", "txn_id", "state_key", "rule_id"), "org.example"),
+            **dict.fromkeys(("event_type", "type", "key", "txn_id", "state_key", "rule_id", "tag"), "org.example"),
             "event_id": event,
             "user_id": client.user_id,
             "kind": "content",
             "receipt_type": "m.read",
+            "room_alias": f"#org.example:{SERVER_NAME}",
         }
 
     def path(self, template: str) -> str:

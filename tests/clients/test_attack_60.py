@@ -15,7 +15,8 @@ import psycopg2
 import pytest
 
 from clients.limits import LIMITS, Limits
-from clients.routes import PublicFacts, client_routes
+from clients.live.sockets import Sockets
+from clients.routes import Live, PublicFacts, client_routes
 from config.compose.accounts import build_accounts
 from config.compose.house import build_house
 from config.compose.storage import open_storage
@@ -242,14 +243,16 @@ async def serve_by(cluster: Cluster, clock: HandClock) -> AsyncIterator[Served]:
         randomness = SystemRandomness()
         house = build_house(database, streams, SERVER_NAME, generate_key(b"test" * 8, "a_test"), clock, randomness)
         desk = build_accounts(SETTINGS, "secret", database, streams.publisher, house.membership, clock, randomness)
-        routes = client_routes(PublicFacts(SERVER_NAME), Limits(clock), desk.accounts, house)
+        limits = Limits(clock)
+        sockets = Sockets(desk.accounts.sessions, limits, clock, randomness)
+        routes = client_routes(PublicFacts(SERVER_NAME), limits, desk.accounts, house, Live(sockets))
         server = HttpServer(routes, clock=clock, stopping=asyncio.Event())
         await server.listen("127.0.0.1", 0)
         address, port = server.addresses[0]
         try:
             async with AsyncExitStack() as clients:
                 opened = TestHouse(url, Path(scratch), database, streams, house)
-                yield Served(f"http://{address}:{port}", opened, clients)
+                yield Served(f"http://{address}:{port}", opened, clients, server, sockets)
         finally:
             house.sync.stop()
             house.typing.stop()

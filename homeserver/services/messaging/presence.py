@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from homeserver.domain.errors import BadRequest, Forbidden, Unavailable
 from homeserver.domain.identifiers import domain_of
-from homeserver.domain.presence import NOBODY, OFFLINE, Device, Devices, Hearsay, PresenceState, content_of, read_update
+from homeserver.domain.presence import NOBODY, OFFLINE, Device, Devices, Hearsay, content_of, read_update
 from homeserver.ports import Clock
-from homeserver.services.messaging.presence_rounds import MAX_MEMBERS, Listener, PresenceRounds
+from homeserver.services.messaging.presence_rounds import MAX_MEMBERS, Listener, PresenceRounds, state_of
 from homeserver.services.messaging.roster import Person, Roster
 from homeserver.services.persistence import Persistence
 from homeserver.streams.keys import room_key
@@ -177,8 +177,7 @@ class Presence:
         now = self._clock.now_ms()
         publications: list[Publication] = []
         for row, item in await self._rounds.load():
-            presence = PresenceState(row.presence, row.currently_active, row.status_msg)
-            source: Devices | Hearsay = Hearsay(presence, row.last_active, now if self._enabled else 0)
+            source: Devices | Hearsay = Hearsay(state_of(row), row.last_active, now if self._enabled else 0)
             if domain_of(row.user_id) == self._server_name:
                 source = Devices(row.last_active, row.status_msg)
                 if row.presence != OFFLINE and self._enabled:
@@ -187,7 +186,7 @@ class Presence:
             if isinstance(source, Hearsay) and row.presence != OFFLINE:
                 self._roster.hear(person, source)
             self._roster.tell(item, row.position)
-            # Whatever became of the person or of their rooms meanwhile.
+            # Whatever became of the person, or of their rooms, before it ended.
             self._stirred[row.user_id] = None
             self._touch(person, now)
             publications.append(Publication(row.position, tuple(map(room_key, item.rooms)), item))

@@ -9,7 +9,6 @@ https://spec.matrix.org/v1.19/client-server-api/#presence
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from homeserver.domain.presence import OFFLINE, Devices, PresenceState, content_of
@@ -24,8 +23,6 @@ from homeserver.streams.publications import PresenceItem
 MAX_MEMBERS = 200
 MAX_WATCHERS = 1_000
 MAX_ROOMS = 200
-# People whose rooms are read at once, at a start.
-AT_ONCE = 500
 # Updates in one call of a listener.
 MAX_UPDATES = 100
 
@@ -54,9 +51,9 @@ class _Look:
             return False
         return self.now != self.told or (self.known and not set(rooms) <= set(self.rooms))
 
-    def row(self, position: int) -> PresenceRow:
-        now = self.now
-        return PresenceRow(self.user_id, now.presence, now.currently_active, now.status_msg, self.last_active, position)
+    def row(self, position: int, rooms: tuple[int, ...]) -> PresenceRow:
+        now, active = self.now, self.last_active
+        return PresenceRow(self.user_id, now.presence, now.currently_active, now.status_msg, active, position, rooms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class PresenceRounds:
     def _write(
         self, store: Store, looks: Sequence[_Look], entered: Collection[int], forgotten: Sequence[str]
     ) -> _Round:
-        listed = _list_rooms(store, [look.user_id for look in looks])
+        listed = store.presence.list_rooms([look.user_id for look in looks], MAX_MEMBERS, MAX_ROOMS)
         rooms = {user_id: _choose(found) for user_id, found in listed.items()}
         members = store.presence.list_members(entered, MAX_MEMBERS)
         news = [look for look in looks if look.is_news(rooms[look.user_id])]
@@ -117,7 +114,7 @@ class PresenceRounds:
         store.presence.remove(forgotten)
         if news:
             position = store.take_position()
-            store.presence.put(look.row(position) for look in news)
+            store.presence.put(look.row(position, rooms[look.user_id]) for look in news)
             for one in news:
                 item = _item(one.user_id, one.now, rooms[one.user_id])
                 store.publish(position, map(room_key, item.rooms), item)
@@ -157,20 +154,13 @@ class PresenceRounds:
                 listener(updates[start : start + MAX_UPDATES], servers)
 
     async def load(self) -> list[tuple[PresenceRow, PresenceItem]]:
-        """What was told of everybody when the process before this one ended, by position.
-
-        Rooms that somebody joined since are left out: there it is still to be told.
-        """
+        """What was told of everybody when the process before this one ended, by position."""
         rows = await self._database.read_long(lambda store: store.presence.list_all())
-        found: list[tuple[PresenceRow, PresenceItem]] = []
-        for start in range(0, len(rows), AT_ONCE):
-            some = rows[start : start + AT_ONCE]
-            listed = await self._database.read_long(partial(_list_rooms, user_ids=[row.user_id for row in some]))
-            for row in some:
-                told = PresenceState(row.presence, row.currently_active, row.status_msg)
-                rooms = _choose(place for place in listed[row.user_id] if place.since <= row.position)
-                found.append((row, _item(row.user_id, told, rooms)))
-        return found
+        return [(row, _item(row.user_id, state_of(row), tuple(row.rooms))) for row in rows]
+
+
+def state_of(row: PresenceRow) -> PresenceState:
+    return PresenceState(row.presence, row.currently_active, row.status_msg)
 
 
 def _look(person: Person, now: int, resend: bool) -> _Look:
@@ -186,10 +176,6 @@ def _look(person: Person, now: int, resend: bool) -> _Look:
         known=person.position > 0,
         resend=resend,
     )
-
-
-def _list_rooms(store: Store, user_ids: Collection[str]) -> dict[str, list[PresenceRoom]]:
-    return store.presence.list_rooms(user_ids, MAX_MEMBERS, MAX_ROOMS)
 
 
 def _choose(rooms: Iterable[PresenceRoom]) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """What users are said to be: online, unavailable or offline."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from homeserver.storage.schema.base import metadata
 
@@ -14,5 +15,6 @@ presence = Table(
     Column("status_msg", Text),
     Column("last_active_ts", BigInteger, nullable=False, comment="ms; 0: not known"),
     Column("position", BigInteger, nullable=False, comment="at which it was told"),
+    Column("rooms", ARRAY(BigInteger), nullable=False, comment="in which it was told"),
     postgresql_with={"fillfactor": "70"},
 )

@@ -81,4 +81,6 @@ def _add(store: Store, room: int, event: Event, known: Mapping[str, StoredEvent]
             rejected=rejected,
         )
     )  # fmt: skip
+    # Whoever enters the room reads all of them at once.
+    store.after_commit.append(lambda: store.events.remember(stored))
     return stored
