@@ -24,7 +24,7 @@ from federation.outbound.schedule import Schedule
 from homeserver.domain.errors import Unavailable
 from homeserver.services.rooms.remote.outgoing import Missed, OutgoingEvent, OutgoingReceipt
 from homeserver.services.rooms.remote.progress import Kept, Reached
-from homeserver.telemetry.metrics import DESTINATIONS_BEHIND, PDUS_WAITING
+from homeserver.telemetry.metrics import DESTINATIONS_BEHIND, PDUS_WAITING, UNFORESEEN_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -202,10 +202,15 @@ class Outbox:
     async def _run_edus(self, after: int | None) -> None:
         while not self._stop.is_set():
             try:
-                return await self._edus.run(after, self)
+                await self._edus.run(after, self)
+                return
             except Unavailable as error:
                 logger.warning("what our users type and read is not told yet: %s", error)
-                await self._wait(self._stop, RETRY_SECONDS)
+            except Exception:
+                # The edge of all ephemeral units: events go on without them, and they begin anew.
+                logger.exception("telling what our users type and read failed")
+                UNFORESEEN_ERRORS.labels("federation").inc()
+            await self._wait(self._stop, RETRY_SECONDS)
 
     @property
     def has_begun(self) -> bool:

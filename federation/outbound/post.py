@@ -72,8 +72,8 @@ class Post:
         self._count = 0
 
     def allows(self, server: str) -> bool:
-        """Whether the operator lets us talk to the server."""
-        return self._partners.allows(server)
+        """Whether it is another server, and the operator lets us talk to it."""
+        return server != self._server_name and self._partners.allows(server)
 
     async def wait_seconds(self, server: str) -> float:
         """How long the server is left alone from now on."""

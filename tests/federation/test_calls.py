@@ -79,6 +79,14 @@ async def test_a_signed_request(caller: Caller, peer: Peer) -> None:
     assert peer.connections == 1
 
 
+async def test_a_body_that_is_canonical_already(caller: Caller, peer: Peer) -> None:
+    """It is signed and goes out as it is."""
+    body = canonical_json({"pdus": [], "edus": ["ü"]})
+    await caller.calls.put("one.test:8448", "/_matrix/federation/v1/send/1", body)
+    check_signature(peer.asked[0], "one.test:8448")
+    assert peer.asked[0].body == body
+
+
 async def test_a_request_without_signature(caller: Caller, peer: Peer) -> None:
     """For keys and versions."""
     await caller.calls.get("one.test:8448", VERSION, signed=False)

@@ -91,6 +91,9 @@ CONTENT_TYPES = ("application/json", "text/plain", "multipart/form-data; boundar
 REGISTER, BY_SECRET = "/_matrix/client/v3/register", "/_synapse/admin/v1/register"
 # Of `tests.clients.conftest.serve`.
 SECRET = "secret"
+# The facts describe whole events, and know nothing of filters that ask for less: then these are asked for as well.
+# What is told without them: tests/services/sync/test_shape.py.
+REQUIRED_FIELDS = ["content", "event_id", "origin_server_ts", "sender", "state_key", "type", "unsigned"]
 Schema = Any
 
 
@@ -177,6 +180,7 @@ class Cases:
         # What is no timeout is refused at once; a long one would only be waited for.
         if dice.random() < 0.1 and name != "timeout":
             value = spoiled(value, dice)
+        value = with_whole_events(value)
         text = value if isinstance(value, str) and not is_json else json.dumps(value)
         return text.encode("utf-8", "replace").decode()[:LONGEST]
 
@@ -193,7 +197,7 @@ class Cases:
         value = self._valid_body(route, parameters)
         for _ in range(dice.choice((0, 0, 0, 0, 1, 1, 2))):
             value = spoiled(value, dice)
-        return value, {}
+        return with_whole_events(value), {}
 
     def _valid_body(self, route: Route, parameters: Mapping[str, str]) -> Any:
         if "event_type" in parameters:
@@ -240,3 +244,10 @@ class Cases:
         if event_type == "m.room.message":
             content = {"msgtype": "m.text", "body": "x", **content}
         return content
+
+
+def with_whole_events(value: Any) -> Any:
+    """A filter that asks for some fields asks for REQUIRED_FIELDS too; anything else is as it was."""
+    if not isinstance(value, dict) or not isinstance(value.get("event_fields"), list):
+        return value
+    return {**value, "event_fields": [*value["event_fields"], *REQUIRED_FIELDS]}

@@ -13,10 +13,9 @@ ACTIONS = ("talk", "talk", "talk", "talk", "talk", "talk", "power", "ban", "unba
 
 
 @dataclass
-class Side:
-    """A server with its people."""
+class Crowd:
+    """People of one server."""
 
-    ally: Ally
     people: list[MatrixClient]
     sent: list[str] = field(default_factory=list)
     done: dict[str, int] = field(default_factory=dict)
@@ -67,3 +66,10 @@ class Side:
     def _next(self) -> int:
         self.done["tried"] = self.done.get("tried", 0) + 1
         return self.done["tried"]
+
+
+@dataclass
+class Side(Crowd):
+    """A server with its people."""
+
+    ally: Ally = field(kw_only=True)

@@ -33,7 +33,7 @@ async def split_and_heal(
 ) -> Outcome:
     """`messages`: about so many things are done on each side. AssertionError unless all agree at last."""
     dice = random.Random(f"{seed} {version}")
-    sides = [Side(ally, list(people)) for ally, people in zip(allies, clients, strict=True)]
+    sides = [Side(list(people), ally=ally) for ally, people in zip(allies, clients, strict=True)]
     first = sides[0]
     # The moderators stay: a server that nobody is left of is no part of the room, and hears no more of it.
     targets = [person.user_id for side in sides for person in side.people[1:]]

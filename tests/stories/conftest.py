@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -10,6 +10,8 @@ from typing import TypeVar
 import pytest
 
 from tests.builders.allies import Ally, allied_servers
+from tests.builders.ears import Ears
+from tests.builders.people import person
 from tests.builders.process import (
     ServerProcess,
     borrowed,
@@ -19,6 +21,7 @@ from tests.builders.process import (
     server_directory,
     shared_server,
 )
+from tests.builders.two import Two
 
 T = TypeVar("T")
 
@@ -82,6 +85,15 @@ def allies(running_allies: list[Ally]) -> Iterator[list[Ally]]:
     yield running_allies
     for ally in running_allies:
         ally.check_log()
+
+
+@pytest.fixture
+async def two(allies: list[Ally]) -> AsyncIterator[Two]:
+    """Two people who are strangers still, on servers that other stories use too."""
+    here, there, _ = allies
+    async with AsyncExitStack() as stack:
+        alice, bob = await person(stack, here, "alice"), await person(stack, there, "bob")
+        yield Two(stack, here, there, alice, bob, await Ears.of(alice), await Ears.of(bob))
 
 
 @contextmanager

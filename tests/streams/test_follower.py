@@ -303,3 +303,25 @@ async def test_events_of_a_real_house(house: TestHouse) -> None:
     assert len(seen) == len(set(seen))
     assert [event_id for event_id in seen if event_id in expected] == expected
     assert await stream.find_cursor("search") == house.streams.publisher.current()
+
+
+async def test_only_what_concerns_it_wakes_it() -> None:
+    """A follower that says which events its source lists is not woken by others."""
+    stream, deeds = Stream(), Deeds()
+    follower: Follower[str] = Follower(
+        "test", stream, stream, deeds, begin=0, first_pause=0.001, concerns=lambda item: item.event_id != "$2"
+    )
+    task = asyncio.create_task(follower.run())
+    stream.publish(1)
+    await deeds.wait_for(1)
+    await stream.saved(1)
+    reads = stream.reads
+    stream.publish(2)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert stream.reads == reads
+    stream.publish(3)
+    await deeds.wait_for(3)
+    assert deeds.items == ["$1", "$2", "$3"]
+    follower.stop()
+    await asyncio.wait_for(task, 20)

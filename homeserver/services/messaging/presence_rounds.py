@@ -32,8 +32,8 @@ Listener = Callable[[Sequence[Mapping[str, Any]], Collection[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Somebody as of the beginning of a round. `known`: something was told before. `resend`: other servers are told
-    although nothing changed."""
+    """Somebody as of the beginning of a round. `position`: 0 if nothing was told before. `resend`: other servers
+    are told although nothing changed."""
 
     person: Person
     user_id: str
@@ -42,18 +42,22 @@ class _Look:
     rooms: tuple[int, ...]
     last_active: int
     ours: bool
-    known: bool
+    position: int
     resend: bool
 
     def is_news(self, rooms: tuple[int, ...]) -> bool:
         """Whether it is told, in these rooms. A room that is new to somebody has not heard anything yet."""
         if not rooms and not self.ours:
             return False
-        return self.now != self.told or (self.known and not set(rooms) <= set(self.rooms))
+        return self.now != self.told or (self.position > 0 and not set(rooms) <= set(self.rooms))
 
-    def row(self, position: int, rooms: tuple[int, ...]) -> PresenceRow:
-        now, active = self.now, self.last_active
-        return PresenceRow(self.user_id, now.presence, now.currently_active, now.status_msg, active, position, rooms)
+    def is_moved(self, rooms: tuple[int, ...]) -> bool:
+        """Whether what was told holds in these rooms only, without another word."""
+        return self.position > 0 and bool(rooms or self.ours) and rooms != self.rooms
+
+    def row(self, told: PresenceState, position: int, rooms: tuple[int, ...]) -> PresenceRow:
+        active, status = told.currently_active, told.status_msg
+        return PresenceRow(self.user_id, told.presence, active, status, self.last_active, position, rooms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,12 @@ class PresenceRounds:
             room for look in looks if look.ours and (look.resend or look.user_id in ids) for room in rooms[look.user_id]
         }
         servers = store.room_servers.list_now(abroad) if self._listeners else {}
+        moved = [look for look in looks if look.user_id not in ids and look.is_moved(rooms[look.user_id])]
         store.presence.remove(forgotten)
+        store.presence.put(look.row(look.told, look.position, rooms[look.user_id]) for look in moved)
         if news:
             position = store.take_position()
-            store.presence.put(look.row(position, rooms[look.user_id]) for look in news)
+            store.presence.put(look.row(look.now, position, rooms[look.user_id]) for look in news)
             for one in news:
                 item = _item(one.user_id, one.now, rooms[one.user_id])
                 store.publish(position, map(room_key, item.rooms), item)
@@ -173,7 +179,7 @@ def _look(person: Person, now: int, resend: bool) -> _Look:
         rooms=person.rooms,
         last_active=source.last_active,
         ours=isinstance(source, Devices),
-        known=person.position > 0,
+        position=person.position,
         resend=resend,
     )
 

@@ -14,7 +14,6 @@ import orjson
 
 from config.compose.sending import Sending, build_sending
 from config.compose.storage import Streams
-from config.running import Running
 from homeserver.domain.canonical import canonical_json
 from homeserver.domain.errors import RemoteRefused, RemoteUnreachable
 from homeserver.services.persistence import Persistence
@@ -89,7 +88,8 @@ class Peers:
                 await self.held[destination].wait()
             if destination in self.away:
                 raise RemoteUnreachable(f"{destination} is away")
-            answer = self.answers.get(destination, lambda _: {})(value)
+            make = self.answers.get(destination)
+            answer = {} if make is None else make(value)
             if isinstance(answer, Exception):
                 raise answer
             self.bodies[destination].append(value)
@@ -132,22 +132,14 @@ async def sending(
     built = build_sending(
         server_name, database, streams, peers, peers, peers, HandClock(), SeededRandomness(), first_pause
     )
-    jobs = [Running("follower of the outbox", built.follower), Running("outbox", built.outbox)]
-    for job in jobs:
-        job.start()
+    tasks = [asyncio.create_task(one.run()) for one in (built.follower, built.outbox)]
     await until(lambda: built.outbox.has_begun)
     try:
         yield built
     finally:
-        for job in jobs:
+        for stop, task in zip((built.follower.stop, built.outbox.stop), tasks, strict=True):
             if crash:
-                await _cut(job)
+                task.cancel()
             else:
-                await job.stop()
-
-
-async def _cut(job: Running) -> None:
-    task = job._task
-    assert task is not None
-    task.cancel()
-    await asyncio.wait([task])
+                stop()
+            await asyncio.wait([task])

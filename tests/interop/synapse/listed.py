@@ -17,6 +17,7 @@ STORIES: Mapping[str, Story] = {
         talking.talk,
         talking.signs_of_life,
         talking.powers,
+        talking.crosstalk,
         members.going,
         members.invites,
         members.knocks,
@@ -25,11 +26,15 @@ STORIES: Mapping[str, Story] = {
         members.shut_out,
         members.upgrade,
         history.backfill,
+        history.hidden,
         history.coming_back,
+        history.going_and_coming,
         history.outage,
         history.outage_of_host,
         history.fork,
         history.fork_of_powers,
+        history.fork_at_random,
+        history.killed,
     )
 }
 

@@ -180,6 +180,7 @@ class Synapse:
             "enable_registration": True,
             "enable_registration_without_verification": True,
             "allow_public_rooms_over_federation": True,
+            "room_list_publication_rules": [{"action": "allow"}],
             **LIMITS,
         }
 

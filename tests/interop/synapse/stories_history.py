@@ -1,10 +1,18 @@
 """What was said while somebody was not there: before they came, while their server was away, and on both sides of a
 partition."""
 
+import random
+from collections.abc import Sequence
+
+from tests.builders.allies import Ally
 from tests.builders.waiting import until
+from tests.conformance.client import v3
 from tests.interop.synapse.people import PATIENCE, Meeting, Person
 from tests.interop.synapse.rooms import act, agree, open_room, read_the_same, set_power
+from tests.netsplit.people import Crowd
 
+V1 = "/_matrix/client/v1"
+RANDOM_ACTS = 60
 BEFORE = 60
 # More than may be fetched on the way to a received event, and more than one page of a backfill.
 MISSED = 130
@@ -38,6 +46,19 @@ async def backfill(meeting: Meeting) -> None:
     await agree(room, alice, bob)
 
 
+async def hidden(meeting: Meeting) -> None:
+    """Who may read only from their own join on is told no word from before, and the way to it ends."""
+    alice, bob = await meeting.host.person("alice"), await meeting.guest.person("bob")
+    visibility = {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
+    room = await open_room(meeting, alice, initial_state=[visibility])
+    for number in range(15):
+        await alice.client.send(room, f"secret {number}")
+    await bob.client.join(room, via=[alice.server])
+    await bob.hears(room, await alice.client.send(room, "for all"))
+    texts = [one["content"]["body"] for one in (await bob.page_back(room)).values() if "body" in one["content"]]
+    assert texts == ["for all"]
+
+
 async def coming_back(meeting: Meeting) -> None:
     """A server that was out of the room for a while has nothing of that time; it reads it all when it is back."""
     alice, bob = await meeting.host.person("alice"), await meeting.guest.person("bob")
@@ -53,6 +74,35 @@ async def coming_back(meeting: Meeting) -> None:
     await bob.client.join(room, via=[alice.server])
     assert await read_the_same(room, bob, alice) == texts
     await agree(room, alice, bob)
+
+
+async def going_and_coming(meeting: Meeting) -> None:
+    """The room's own server is out of it; the other one goes on, lets it in again, and is asked for what it missed."""
+    alice, bob = await meeting.host.person("alice"), await meeting.guest.person("bob")
+    room = await open_room(meeting, alice, bob)
+    await set_power(alice, room, bob.user_id, 50)
+    await bob.learns(lambda: "m.room.power_levels" in _types(bob, room), "is a moderator")
+    await agree(room, alice, bob)
+    began = (await bob.hears(room, await alice.client.send(room, "goodbye")))["origin_server_ts"]
+    await act(alice, room, "leave")
+    await bob.finds(room, "m.room.member", alice.user_id, {"membership": "leave"})
+    texts = ["goodbye"]
+    for number in range(30):
+        texts.append(f"without you {number}")
+        await bob.client.send(room, texts[-1])
+    await bob.client.set_state(room, "m.room.join_rules", {"join_rule": "invite"})
+    await bob.client.invite(room, alice.user_id)
+    await alice.is_invited(room)
+    await act(alice, room, "leave", reason="not yet")
+    await bob.finds(room, "m.room.member", alice.user_id, {"membership": "leave", "reason": "not yet"})
+    await bob.client.invite(room, alice.user_id)
+    await alice.is_invited(room)
+    await alice.client.join(room, via=[bob.server])
+    await bob.finds(room, "m.room.member", alice.user_id, {"membership": "join"})
+    assert await read_the_same(room, alice, bob) == texts
+    await agree(room, alice, bob)
+    found = await alice.client.call("GET", f"{V1}/rooms/{room}/timestamp_to_event", query={"ts": began + 1, "dir": "b"})
+    assert found["origin_server_ts"] <= began + 1
 
 
 async def outage(meeting: Meeting) -> None:
@@ -151,6 +201,54 @@ async def fork_of_powers(meeting: Meeting) -> None:
     assert (await bob.client.state(room, "m.room.topic"))["topic"] == "of the host"
     users = (await bob.client.state(room, "m.room.power_levels")).get("users", {})
     assert carol.user_id not in users and bob.user_id not in users
+
+
+async def fork_at_random(meeting: Meeting) -> None:
+    """Parted, six people do whatever comes to their minds; joined again, both servers have the same state."""
+    dice = random.Random(f"{meeting.host.title} {meeting.version}")
+    hosts = [await meeting.host.person("host") for _ in range(3)]
+    guests = [await meeting.guest.person("guest") for _ in range(3)]
+    everybody = [person.user_id for person in (*hosts, *guests)]
+    room = await open_room(meeting, hosts[0], *hosts[1:], *guests)
+    await set_power(hosts[0], room, guests[0].user_id, 50)
+    await agree(room, hosts[0], guests[0])
+    sides = [Crowd([person.client for person in people]) for people in (hosts, guests)]
+    meeting.servers.cut()
+    for _ in range(RANDOM_ACTS):
+        for side in sides:
+            await side.act(dice, room, everybody)
+    meeting.servers.heal()
+    for person in (hosts[0], guests[0]):
+        await person.client.ask("PUT", v3("rooms", room, "send", "m.room.message", "healed"), {"body": "healed"})
+    await _wake(hosts[0], guests[0])
+    await agree(room, *await _members(room, hosts), *await _members(room, guests))
+
+
+async def _members(room: str, people: Sequence[Person]) -> list[Person]:
+    """Those who are joined: others see an older state."""
+    return [one for one in people if room in (await one.client.call("GET", v3("joined_rooms")))["joined_rooms"]]
+
+
+async def killed(meeting: Meeting) -> None:
+    """Parley is killed while both talk, and started again: nothing is lost, nothing is told twice."""
+    alice, bob = await meeting.host.person("alice"), await meeting.guest.person("bob")
+    room = await open_room(meeting, alice, bob)
+    of_parley, other = (alice, bob) if meeting.host is meeting.servers.parley else (bob, alice)
+    server = meeting.servers.parley.server
+    assert isinstance(server, Ally)
+    texts: list[str] = []
+    for number in range(60):
+        if number == 30:
+            await server.kill9()
+        if number == 50:
+            await server.start()
+        for person in (of_parley, other):
+            if person is other or not server.has_ended():
+                texts.append(f"{person.user_id} {number}")
+                await person.client.send(room, texts[-1])
+    await _wake(alice, bob)
+    assert sorted(await read_the_same(room, alice, bob)) == sorted(texts)
+    await agree(room, alice, bob)
 
 
 def _types(person: Person, room: str) -> set[str]:

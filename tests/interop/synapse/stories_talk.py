@@ -1,5 +1,6 @@
 """What people do in a room while both servers hear each other."""
 
+import asyncio
 from typing import Any
 
 from tests.conformance.client import v3
@@ -49,6 +50,25 @@ async def _relate(room: str, speaker: Person, listener: Person, event_id: str) -
     for rel_type, relation in zip(("m.replace", "m.annotation", "m.thread"), sent, strict=True):
         path = f"/_matrix/client/v1/rooms/{room}/relations/{event_id}/{rel_type}"
         assert [one["event_id"] for one in (await listener.client.call("GET", path))["chunk"]] == [relation]
+
+
+async def crosstalk(meeting: Meeting) -> None:
+    """Both talk at once: both hear all of it, each speaker's words in their order."""
+    alice, bob = await meeting.host.person("alice"), await meeting.guest.person("bob")
+    room = await open_room(meeting, alice, bob)
+    said: dict[str, list[str]] = {}
+
+    async def speak(person: Person) -> None:
+        said[person.user_id] = [await person.client.send(room, f"{person.user_id} {number}") for number in range(40)]
+
+    await asyncio.gather(speak(alice), speak(bob))
+    for listener in (alice, bob):
+        for event_ids in said.values():
+            for event_id in event_ids:
+                await listener.hears(room, event_id)
+            assert [one for one in listener.events[room] if one in event_ids] == event_ids, "in the sender's order"
+    await read_the_same(room, alice, bob)
+    await agree(room, alice, bob)
 
 
 async def signs_of_life(meeting: Meeting) -> None:

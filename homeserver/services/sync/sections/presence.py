@@ -65,7 +65,7 @@ class PresenceSection:
         return [
             _event(one, now)
             for one in people
-            if one.user_id not in ignored
+            if (one.user_id not in ignored or one.user_id == request.user_id)
             and (filter.is_everything or filter.matches("m.presence", one.user_id, None, {}))
         ]
 
