@@ -129,15 +129,12 @@ def build_house(
     """`directory` and `go_abroad` are None where this server talks to no other, `turn` where the operator has no
     TURN server. `go_abroad` makes what asks other servers, of what lets their answers in. `presence_enabled`: whether
     anybody is told who is online."""
-    rule_book = RuleBook()
-    draft = Draft(server_name, key, clock, randomness)
+    rule_book, slots = RuleBook(), Slots(database)
     append = Append(server_name, rule_book)
-    writer = Writer(draft, append, Heads())
+    writer = Writer(Draft(server_name, key, clock, randomness), append, Heads())
     typing = Typing(database, streams.positions, streams.publisher)
     roster = Roster()
     presence = Presence(database, streams.publisher, roster, clock, server_name, enabled=presence_enabled)
-    slots = Slots(database)
-    unread = Unread(rule_book, slots)
     searching = build_search(database, streams, clock)
     aliases = Aliases(database, writer, directory)
     remote = _build_remote(database, writer, append, clock, server_name, key)
@@ -157,7 +154,7 @@ def build_house(
         receipts=Receipts(database, clock),
         typing=typing,
         presence=presence,
-        sync=_build_sync(database, streams, clock, Tables(clock, rule_book, unread, typing), unread, presence, roster),
+        sync=_build_sync(database, streams, clock, rule_book, slots, typing, presence, roster),
         refill=Refill(database, streams.tail, typing, presence, server_name),
         push_rules=PushRules(database, rule_book),
         aliases=aliases,
@@ -182,11 +179,14 @@ def _build_sync(
     database: Database,
     streams: Streams,
     clock: Clock,
-    tables: Tables,
-    unread: Unread,
+    rule_book: RuleBook,
+    slots: Slots,
+    typing: Typing,
     presence: Presence,
     roster: Roster,
 ) -> Sync:
+    unread = Unread(rule_book, slots)
+    tables = Tables(clock, rule_book, unread, typing)
     publisher, tail, notifier = streams.publisher, streams.tail, streams.notifier
     present = PresenceSection(roster, clock)
     return Sync(database, tables, unread, presence, present, publisher, tail, notifier, clock, streams.epoch)

@@ -1,7 +1,7 @@
 """Assembles the whole server from the settings: storage, house, accounts, doors and listeners."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from clients.limits import Limits
@@ -51,14 +51,12 @@ class Server:
 def build_server(settings: Settings, database_url: str, healthy: Callable[[], bool]) -> Server:
     """Nothing listens yet. Blocking: it migrates the database. Raises ParleyError."""
     clock, randomness = SystemClock(), SystemRandomness()
-    directory, sizes = settings.data_directory, settings.database
+    name, directory, sizes = settings.server_name, settings.data_directory, settings.database
     pools = Pools(sizes.write_connections, sizes.read_connections)
-    database, streams = open_storage(database_url, settings.server_name, PositionFile(directory), pools)
+    database, streams = open_storage(database_url, name, PositionFile(directory), pools)
     key = read_or_make_signing_key(directory)
     federation = build_federation(settings, database, key, clock, randomness)
     verification = build_verification(settings, database, key, federation.calls, federation.partners, clock)
-    name = settings.server_name
-
     queries = RemoteQueries(federation.calls) if settings.federation.enabled else None
 
     def go_abroad(remote: Remote) -> Abroad:
@@ -78,52 +76,23 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     )
     secret = settings.registration.shared_secret or registration_secret(directory)
     desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness, queries)
-    receiving = build_receiving(
-        name,
-        key,
-        database,
-        house,
-        federation,
-        verification,
-        house.presence if settings.presence.enabled else None,
-    )
+    presence = house.presence if settings.presence.enabled else None
+    receiving = build_receiving(name, key, database, house, federation, verification, presence)
     sending = build_sending(
-        name,
-        database,
-        streams,
-        federation.calls,
-        federation.backoff,
-        federation.partners,
-        clock,
-        randomness,
+        name, database, streams, federation.calls, federation.backoff, federation.partners, clock, randomness
     )
     if settings.federation.enabled:
         house.presence.listen(sending.outbox.send_presence)
     reading = build_reading(name, database, clock, house, desk.accounts.profiles, verification.acls, verification.door)
-    facts = PublicFacts(
-        settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
-    )
     limits = Limits(clock, settings.limits.overrides, settings.limits.enabled)
     sockets = Sockets(desk.accounts.sessions, limits, clock, randomness)
-    live = Live(sockets, settings.http.websocket_origins)
     resources = {
-        "client": client_routes(facts, limits, desk.accounts, house, live),
+        "client": _client_routes(settings, limits, desk, house, sockets),
         "federation": [*verification.routes(), *receiving.routes, *reading] if settings.federation.enabled else [],
         "metrics": metrics_routes() if settings.metrics.enabled else [],
     }
+    listeners, certificates = _build_listeners(settings, resources, healthy)
     stopping = asyncio.Event()
-    certificates: list[Certificate] = []
-    listeners: list[Listener] = []
-    for wanted in settings.listeners:
-        tls = None
-        if wanted.tls is not None:
-            certificates.append(Certificate(wanted.tls.certificate, wanted.tls.key))
-            tls = certificates[-1].context
-        routes: list[Route] = health_routes(healthy)
-        for name, more in resources.items():
-            if name in wanted.serves:
-                routes = [*routes, *more]
-        listeners.append(Listener(wanted.address.host, wanted.address.port, routes, tls))
     return Server(
         database,
         streams,
@@ -138,6 +107,32 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         stopping,
         certificates,
     )
+
+
+def _client_routes(settings: Settings, limits: Limits, desk: Desk, house: House, sockets: Sockets) -> list[Route]:
+    facts = PublicFacts(
+        settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
+    )
+    return client_routes(facts, limits, desk.accounts, house, Live(sockets, settings.http.websocket_origins))
+
+
+def _build_listeners(
+    settings: Settings, resources: Mapping[str, Sequence[Route]], healthy: Callable[[], bool]
+) -> tuple[list[Listener], list[Certificate]]:
+    """Each with the routes of the `resources` that it serves; and the certificates that they show."""
+    listeners: list[Listener] = []
+    certificates: list[Certificate] = []
+    for wanted in settings.listeners:
+        tls = None
+        if wanted.tls is not None:
+            certificates.append(Certificate(wanted.tls.certificate, wanted.tls.key))
+            tls = certificates[-1].context
+        routes: list[Route] = health_routes(healthy)
+        for name, more in resources.items():
+            if name in wanted.serves:
+                routes = [*routes, *more]
+        listeners.append(Listener(wanted.address.host, wanted.address.port, routes, tls))
+    return listeners, certificates
 
 
 def _turn_server(settings: Settings, clock: Clock) -> TurnServer | None:
