@@ -132,6 +132,8 @@ TABLE = (
     Row(6, WAYS_IN + "test_attack_06_memberships_that_come_spoiled", ANY_SIGNATURE, ("signed",)),
     Row(6, WAYS_IN + "test_attack_06_what_an_invite_tells_of_the_room", ANY_HASH, ("forged",)),
     Row(6, WAYS_IN + "test_attack_06_what_an_invite_tells_of_the_room", ANY_SIGNATURE, ("unsigned",)),
+    Row(6, WAYS_IN + "test_attack_06_what_a_knock_is_told_of_the_room", ANY_HASH, ("forged",)),
+    Row(6, WAYS_IN + "test_attack_06_what_a_knock_is_told_of_the_room", ANY_SIGNATURE, ("unsigned",)),
     Row(6, WAYS_IN + "test_attack_06_a_join_without_the_create_event", ANY_SIGNATURE),
     Row(6, PDUS + "test_attack_06_the_server_of_the_event_id", ANY_SIGNERS),
     Row(6, PDUS + "test_attack_06_who_vouches_for_a_restricted_join", ANY_SIGNERS),

@@ -43,7 +43,7 @@ class Question:
         _, _, _, _, self.endpoint, *parts = [unquote(part) for part in address.path.split("/")]
         self.parts = parts
         self.query = parse_qs(address.query)
-        self.body = parse_json(asked.body, strict=False) if asked.body else None
+        self.body: Any = parse_json(asked.body, strict=False) if asked.body else None
 
 
 class Hostile(Peer):

@@ -220,15 +220,36 @@ async def test_attack_06_what_an_invite_tells_of_the_room(ours: Ours, mallory: H
     told = [room.events[0].pdu, spoil(mallory, name)]
     body = {"room_version": "12", "event": invite.pdu, "invite_room_state": told}
     answer = await mallory.ask("PUT", path("v2", "invite", room.room_id, invite.event_id), body)
-    rows = await ours.sql(
-        "SELECT events FROM invite_states JOIN rooms ON number = room WHERE user_id = %s AND room_id = %s",
-        BOB,
-        room.room_id,
-    )
+    rows = await told_to(ours, BOB, room.room_id)
     if spoil is unsigned:
         assert (answer.status, answer.body["errcode"], rows) == (400, "M_INVALID_PARAM", [])
     else:
         assert answer.status == 200
+        assert "forged" not in rows[0][0] and "m.room.name" in rows[0][0]
+
+
+async def told_to(ours: Ours, user_id: str, room_id: str) -> list[tuple[str]]:
+    """What a user who is outside of a room is shown of it."""
+    return await ours.sql(
+        "SELECT events FROM invite_states JOIN rooms ON number = room WHERE user_id = %s AND room_id = %s",
+        user_id,
+        room_id,
+    )
+
+
+@pytest.mark.parametrize("spoil", [forged, unsigned])
+async def test_attack_06_what_a_knock_is_told_of_the_room(ours: Ours, mallory: Hostile, spoil: Spoil) -> None:
+    """As with an invite; but the knock stands, and it is told nothing if one event is not signed."""
+    room = PeerRoom(mallory, "12", join_rule="knock")
+    mallory.rooms[room.room_id] = room
+    name = room.send(room.creator, "m.room.name", {"name": "honest"}, "")
+    mallory.lies["send_knock"] = lambda question: {"knock_room_state": [room.events[0].pdu, spoil(mallory, name)]}
+    await ours.services.membership.knock(ALICE, room.room_id, servers=[mallory.name])
+    assert await ours.membership(ALICE, room.room_id) == "knock"
+    rows = await told_to(ours, ALICE, room.room_id)
+    if spoil is unsigned:
+        assert rows == []
+    else:
         assert "forged" not in rows[0][0] and "m.room.name" in rows[0][0]
 
 
