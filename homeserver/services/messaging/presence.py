@@ -25,6 +25,7 @@ from homeserver.services.messaging.roster import Person, Roster
 from homeserver.services.persistence import Persistence
 from homeserver.streams.keys import room_key
 from homeserver.streams.publications import EventItem, PresenceItem, Publication, ReceiptItem, StateItem
+from homeserver.telemetry import metrics
 
 MEMBER = "m.room.member"
 # People in one round, and rooms in it that are looked into.
@@ -168,6 +169,7 @@ class Presence:
         self._greet()
         with suppress(Unavailable):  # the next tick makes up for it
             await self._tell(list(islice(self._stirred, MAX_IN_ROUND)))
+        metrics.PRESENCE_PEOPLE.set(len(self._roster))
 
     async def resume(self) -> list[Publication]:
         """Goes on where the process before this one stopped; what that published. At a start, once.
@@ -248,14 +250,14 @@ class Presence:
     def _greet(self) -> None:
         """Tells servers that came into rooms who is there."""
         now = self._clock.now_ms()
-        for place in list(self._arrived):
+        for place in list(islice(self._arrived, MAX_ENTERED)):
+            del self._arrived[place]
             if now - self._greeted.get(place, -RESEND_MS) >= RESEND_MS:
                 self._rounds.greet(*place)
                 self._greeted[place] = now
                 self._greeted.move_to_end(place)
                 if len(self._greeted) > MAX_GREETED:
                     self._greeted.popitem(last=False)
-        self._arrived.clear()
 
     # --- what is published ----------------------------------------------------------------------------------------
 

@@ -2,13 +2,12 @@
 partition."""
 
 import random
-from collections.abc import Sequence
 
 from tests.builders.allies import Ally
 from tests.builders.waiting import until
 from tests.conformance.client import v3
 from tests.interop.synapse.people import PATIENCE, Meeting, Person
-from tests.interop.synapse.rooms import act, agree, open_room, read_the_same, set_power
+from tests.interop.synapse.rooms import act, agree, crowds_agree, open_room, read_the_same, set_power
 from tests.netsplit.people import Crowd
 
 V1 = "/_matrix/client/v1"
@@ -95,6 +94,7 @@ async def going_and_coming(meeting: Meeting) -> None:
     await alice.is_invited(room)
     await act(alice, room, "leave", reason="not yet")
     await bob.finds(room, "m.room.member", alice.user_id, {"membership": "leave", "reason": "not yet"})
+    await alice.learns(lambda: room not in alice.invites, "has refused")
     await bob.client.invite(room, alice.user_id)
     await alice.is_invited(room)
     await alice.client.join(room, via=[bob.server])
@@ -221,12 +221,7 @@ async def fork_at_random(meeting: Meeting) -> None:
     for person in (hosts[0], guests[0]):
         await person.client.ask("PUT", v3("rooms", room, "send", "m.room.message", "healed"), {"body": "healed"})
     await _wake(hosts[0], guests[0])
-    await agree(room, *await _members(room, hosts), *await _members(room, guests))
-
-
-async def _members(room: str, people: Sequence[Person]) -> list[Person]:
-    """Those who are joined: others see an older state."""
-    return [one for one in people if room in (await one.client.call("GET", v3("joined_rooms")))["joined_rooms"]]
+    await crowds_agree(room, hosts, guests)
 
 
 async def killed(meeting: Meeting) -> None:
