@@ -3,7 +3,7 @@
 
 FLAGS ?=
 
-.PHONY: help run test check coverage bench bench-search differential fuzz soak netsplit attacks-prove
+.PHONY: help run test check coverage bench bench-search differential fuzz soak netsplit interop attacks-prove
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' Makefile
@@ -36,6 +36,10 @@ fuzz: .venv/.installed-dev  ## 10,000 requests that nobody should send, to every
 
 soak: .venv/.installed-dev  ## 20 minutes of churn and a flood of connections: nothing may grow on
 	@.venv/bin/python -m tests.soak --minutes 20 $(FLAGS)
+
+interop: .venv/.installed-dev  ## a real Synapse in the same rooms, each side as host, in room versions 10, 11 and 12
+	@scripts/synapse-venv
+	@.venv/bin/python -m tests.interop.synapse $(FLAGS)
 
 netsplit: .venv/.installed-dev  ## three servers parted and joined again, ten seeds for each room version from 6 to 12
 	@.venv/bin/python -m tests.netsplit $(FLAGS)

@@ -21,8 +21,8 @@ from homeserver.domain.signing import key_id_of, sign_bytes
 from homeserver.domain.versions import EventIdFormat, RoomVersion
 
 # Another event: its id, or its id and its reference hash (`homeserver.domain.hashing.reference_hash`), which the
-# references of room versions 1 and 2 carry.
-Reference = str | tuple[str, bytes]
+# references of room versions 1 and 2 carry. None: whoever told of the event did not tell the hash.
+Reference = str | tuple[str, bytes | None]
 
 
 def build_pdu(
@@ -83,7 +83,8 @@ def _references(version: RoomVersion, references: Sequence[Reference]) -> list[A
             raise BrokenInvariant(
                 f"a room of version {version.identifier} needs the hash of {reference} to refer to it"
             )
-        pairs.append([reference[0], {"sha256": encode_base64(reference[1])}])
+        event_id, reference_hash = reference
+        pairs.append([event_id, {} if reference_hash is None else {"sha256": encode_base64(reference_hash)}])
     return pairs
 
 

@@ -81,6 +81,7 @@ def test_references_carry_hashes_only_in_versions_1_and_2() -> None:
     assert event.pdu["prev_events"][0][0] == previous.event_id == "$opaque:example.org"
     assert set(event.pdu["prev_events"][0][1]) == {"sha256"}
     assert_ours(event)
+    assert build(V1, prev_events=[("$p:example.org", None)]).pdu["prev_events"] == [["$p:example.org", {}]]
     with pytest.raises(BrokenInvariant):
         build(V2, prev_events=["$p:example.org"])
     with pytest.raises(BrokenInvariant):

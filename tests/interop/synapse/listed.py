@@ -37,10 +37,17 @@ STORIES: Mapping[str, Story] = {
         history.killed,
     )
 }
+# The first room versions in which they can be told.
+SINCE = {"knocks": 7, "restricted": 8}
 
 
-def meeting(servers: Servers, host: str, version: str) -> Meeting:
+def can_be_told(name: str, version: str) -> bool:
+    """Whether rooms of the version have what the story is about."""
+    return int(version) >= SINCE.get(name, 1)
+
+
+def meeting(servers: Servers, host: str, version: str, seed: int = 0) -> Meeting:
     """`host`: one of HOSTS."""
     sides = (servers.parley, servers.synapse)
     first, second = sides if host == "parley" else reversed(sides)
-    return Meeting(servers, first, second, version)
+    return Meeting(servers, first, second, version, seed)

@@ -197,12 +197,14 @@ class Servers:
 
 @dataclass(frozen=True)
 class Meeting:
-    """`host` has made the room and `guest` comes in from the other server; `version` is the room's."""
+    """`host` has made the room and `guest` comes in from the other server; `version` is the room's. `seed`: what is
+    random depends on it."""
 
     servers: Servers
     host: Side
     guest: Side
     version: str
+    seed: int = 0
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """What the stories do again and again: a room with people of both servers, and the question whether both agree."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from tests.builders.waiting import until
@@ -41,16 +40,11 @@ async def act(person: Person, room: str, action: str, expect: int = 200, **body:
 
 
 async def agree(room: str, *people: Person) -> None:
-    """Waits until the servers of all these people have the same state of the room."""
-    await crowds_agree(room, *((person,) for person in people))
-
-
-async def crowds_agree(room: str, *crowds: Sequence[Person]) -> None:
-    """As `agree`; of each crowd somebody is asked who is joined at that moment, for others see an older state."""
+    """Waits until the servers of all these people, who are joined, have the same state of the room."""
     told: list[dict[tuple[str, str], str]] = []
 
     async def same() -> bool:
-        told[:] = [await _state_of_one(room, crowd) for crowd in crowds]
+        told[:] = [await person.state_ids(room) for person in people]
         return bool(told[0]) and all(one == told[0] for one in told)
 
     try:
@@ -59,14 +53,6 @@ async def crowds_agree(room: str, *crowds: Sequence[Person]) -> None:
         differ = {key for one in told for key, event_id in one.items() if any(o.get(key) != event_id for o in told)}
         lines = [f"{key}: {[one.get(key) for one in told]}" for key in sorted(differ)]
         raise AssertionError("\n".join(["the states differ", *lines])) from error
-
-
-async def _state_of_one(room: str, crowd: Sequence[Person]) -> dict[tuple[str, str], str]:
-    for person in crowd:
-        state = await person.state_ids(room)
-        if room in (await person.client.call("GET", v3("joined_rooms")))["joined_rooms"]:
-            return state
-    return {}
 
 
 async def read_the_same(room: str, *people: Person, but: frozenset[str] = frozenset()) -> list[str]:

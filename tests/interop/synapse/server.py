@@ -2,8 +2,8 @@
 
     async with running_synapse(place / "synapse", authority) as synapse: ...
 
-It is called localhost with a port, on which stands a relay as before an `Ally`: `cut` and `heal` part it from all others.
-It runs as others run it, but for rate limits, the address ranges that it may call, and the pauses after a failed call.
+It is called localhost with a port, on which stands a relay: `cut` and `heal` part it from all others, as an `Ally`. It
+runs as others run it, but for rate limits, the address ranges that it may call, and the pauses after a failed call.
 https://element-hq.github.io/synapse/latest/usage/configuration/config_documentation.html
 """
 
@@ -98,11 +98,14 @@ class Synapse:
         """Returns when it says that it is healthy."""
         if not (self._directory / "signing.key").exists():
             await self._make_keys()
+        self._spawn()
+        await until(self._is_healthy, LONGEST_START, "Synapse is healthy")
+
+    def _spawn(self) -> None:
         with (self._directory / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
                 self._command(), cwd=self._directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        await until(self._is_healthy, LONGEST_START, "Synapse is healthy")
 
     async def stop(self) -> None:
         """Nothing of it runs any more."""

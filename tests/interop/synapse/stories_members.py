@@ -76,7 +76,7 @@ async def knocks(meeting: Meeting) -> None:
     rules = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
     room = await alice.client.create_room(room_version=meeting.version, initial_state=[rules], name="Tea")
     if meeting.guest is meeting.servers.parley:
-        # Synapse takes back a knock without a word to the other server, and neither tells nor hears that one is declined.
+        # Synapse takes its own back without a word to us, and neither tells nor hears that one is declined.
         await _knock(room, bob, alice)
         await act(bob, room, "leave")
         await alice.finds(room, "m.room.member", bob.user_id, {"membership": "leave"})
