@@ -125,7 +125,9 @@ async def test_an_outage_loses_nothing(scene: Scene, outbox: Sending, peers: Pee
     """A server that comes back gets everything, in order; others wait for nothing meanwhile, and it costs no memory."""
     room_id = await shared_room(scene, EVE, GRACE)
     peers.away.add(OTHER_SERVER)
-    for number in range(130):
+    await scene.say(ALICE, room_id, "0")
+    await until(lambda: peers.attempts[OTHER_SERVER])
+    for number in range(1, 130):
         await scene.say(ALICE, room_id, str(number))
     await until(lambda: len(peers.texts(THIRD)) == 130)
     assert not peers.texts(OTHER_SERVER)
@@ -187,7 +189,9 @@ async def test_too_much_for_memory_is_read_from_the_tables(scene: Scene, outbox:
     room_id = await shared_room(scene)
     peers.held[OTHER_SERVER] = asyncio.Event()
     count = MAX_WAITING + 60
-    for number in range(count):
+    await scene.say(ALICE, room_id, "0")
+    await until(lambda: peers.attempts[OTHER_SERVER])
+    for number in range(1, count):
         await scene.say(ALICE, room_id, str(number))
     newest = scene.published[-1].position
     await until(lambda: outbox.outbox.handed.events >= newest)
