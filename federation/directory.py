@@ -122,7 +122,9 @@ class RemoteQueries:
         return {
             name: value
             for name, value in answer.items()
-            if name not in ("displayname", "avatar_url") or (isinstance(value, str) and len(value) <= MAX_TEXT)
+            # Null is for a field that is not set.
+            if value is not None
+            and (name not in ("displayname", "avatar_url") or (isinstance(value, str) and len(value) <= MAX_TEXT))
         }
 
 

@@ -46,10 +46,10 @@ class Queries:
         user_id, field = request.required("user_id"), request.text("field")
         if not is_user_id(user_id):
             raise BadRequest("user_id is not a user id")
-        if field is None:
-            fields = await self._profiles.list_fields(user_id)
-        else:
-            fields = {field: await self._profiles.get_field(user_id, field)}
+        fields = await self._profiles.list_fields(user_id)
+        if field is not None:
+            # "If the user does not have a particular field set [...], the server MUST either exclude it [...]"
+            fields = {field: fields[field]} if field in fields else {}
         # The values are JSON already, as they were set.
         members = (orjson.dumps(key) + b":" + content.encode() for key, content in fields.items())
         return Answer(body=b"{" + b",".join(members) + b"}")

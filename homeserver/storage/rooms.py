@@ -53,6 +53,11 @@ RESIDENT = Statement(
     "SELECT r.number, r.version, EXISTS (SELECT 1 FROM memberships m WHERE m.room = r.number AND m.local"
     " AND m.membership = 'join') FROM rooms r WHERE r.room_id = $1",
 )
+IS_RESIDENT = Statement(
+    "is_resident_room",
+    "bigint",
+    "SELECT 1 FROM memberships WHERE room = $1 AND local AND membership = 'join' LIMIT 1",
+)
 SET_CLASSES = Statement(
     "set_room_classes", "bigint, text[], int[]", "UPDATE rooms SET classes = $2, ordinals = $3 WHERE number = $1"
 )
@@ -112,8 +117,7 @@ class Rooms:
 
     def is_resident(self, number: int) -> bool:
         """Whether anybody of this server is joined."""
-        sql = "SELECT 1 FROM memberships WHERE room = %s AND local AND membership = 'join' LIMIT 1"
-        return bool(self._transaction.text(sql, number))
+        return bool(self._transaction.fetch(IS_RESIDENT, number))
 
     def list_by_numbers(self, numbers: list[int]) -> list[RoomRow]:
         return [RoomRow(*row) for row in self._transaction.fetch(FIND_BY_NUMBERS, numbers)] if numbers else []

@@ -65,6 +65,9 @@ class Sync:
         # By user, with the position since which it holds.
         self._viewpoints: OrderedDict[str, tuple[Viewpoint, int]] = OrderedDict()
         self._stopping = False
+        # Counted here and read when somebody asks: a gauge that is moved twice a wait would cost as much as the wait.
+        self._asleep = 0
+        metrics.WAITING_SYNCS.set_function(lambda: self._asleep)
 
     async def __call__(self, request: SyncRequest) -> bytes:
         """The JSON of the answer, after at most `request.timeout` seconds if there is nothing to tell."""
@@ -122,9 +125,12 @@ class Sync:
                 left = deadline - loop.time()
                 if not answer.is_empty or left <= 0 or self._stopping or view.ended:
                     break
-                with metrics.WAITING_SYNCS.track_inprogress():
+                self._asleep += 1
+                try:
                     if not await view.watcher.wait(left) or view.ended:
                         break
+                finally:
+                    self._asleep -= 1
             view.pending = upto
             view.telling = {room_id: room.members for room_id, room in answer.joined.items() if room.members}
             return answer

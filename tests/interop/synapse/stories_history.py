@@ -11,7 +11,7 @@ from tests.netsplit.people import Crowd
 
 V1 = "/_matrix/client/v1"
 RANDOM_ACTS = 60
-BEFORE = 60
+BEFORE = 150
 # More than may be fetched on the way to a received event, and more than one page of a backfill.
 MISSED = 130
 
