@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#edus
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from homeserver.domain.errors import RequestError
+from homeserver.domain.errors import BadRequest, Forbidden, NotFound
 from homeserver.domain.identifiers import domain_of, is_event_id, is_room_id, is_user_id
 from homeserver.telemetry.metrics import EDUS_RECEIVED
 
@@ -15,6 +15,8 @@ from homeserver.telemetry.metrics import EDUS_RECEIVED
 TYPING_SECONDS = 30.0
 # Receipts and presence updates in one EDU.
 MAX_IN_ONE = 200
+# What the unit itself is at fault for. While the database is away the sender has to come again.
+REFUSALS = (BadRequest, Forbidden, NotFound)
 KNOWN = ("m.typing", "m.receipt", "m.presence")
 
 
@@ -66,8 +68,8 @@ class Edus:
             return False
         try:
             await self._typing.set(str(user_id), room_id, TYPING_SECONDS if typing else 0.0)
-        except RequestError:
-            return False  # not in the room
+        except REFUSALS:
+            return False  # not in the room, or no such thread
         return True
 
     async def _take_receipts(self, origin: str, content: Mapping[str, Any]) -> bool:
@@ -93,8 +95,8 @@ class Edus:
             return False
         try:
             await self._receipts.set(user_id, room_id, {"m.read": event_ids[-1]}, thread_id)
-        except RequestError:
-            return False  # not in the room
+        except REFUSALS:
+            return False  # not in the room, or no such thread
         return True
 
     async def _take_presence(self, origin: str, content: Mapping[str, Any]) -> bool:

@@ -141,7 +141,7 @@ async def _all_bodies(person: Session, room: str) -> list[str]:
         page = (await person.page_back(room, start)).content
         found += [event["content"].get("body", "") for event in page["chunk"]]
         start = page.get("end")
-        if start is None or not (page["chunk"] or "io.parley" in page):
+        if start is None or not page["chunk"]:
             return found[::-1]
 
 
