@@ -29,7 +29,9 @@ class Crowd:
 
     async def talk(self, room: str, body: str) -> str:
         """The moderator says something: the id of the event."""
-        return await self.people[0].send(room, body)
+        event_id = await self.people[0].send(room, body, txn=body)
+        self.sent.append(event_id)
+        return event_id
 
     async def _try(self, dice: random.Random, person: MatrixClient, action: str, room: str, targets: list[str]) -> int:
         target = dice.choice(targets)

@@ -24,6 +24,7 @@ class Outcome:
     seed: int
     events: int
     state: int
+    sent: int
     done: dict[str, int]
     soft_failed: dict[str, list[str]] = field(default_factory=dict)
 
@@ -66,8 +67,11 @@ def _levels(first: Side, version: str, powers: dict[str, int]) -> dict[str, int]
 
 
 async def _be_busy(side: Side, dice: random.Random, room: str, targets: list[str], messages: int) -> None:
+    """Whatever the dice say, a moderator speaks first and last: no side is ever silent."""
+    await side.talk(room, "parted")
     for _ in range(messages):
         await side.act(dice, room, targets)
+    await side.talk(room, "still-parted")
 
 
 async def _meet_again(sides: Sequence[Side], room: str) -> None:
@@ -142,7 +146,10 @@ def _compared(sides: Sequence[Side], room: str, version: str, seed: int) -> Outc
     for side in sides:
         for name, count in side.done.items():
             done[name] = done.get(name, 0) + count
-    outcome = Outcome(version, seed, len(stored[0]), len(states[0]), done)
+    sent = {event_id for side in sides for event_id in side.sent}
+    lost = sent - stored[0]
+    assert not lost, f"{told}: nobody holds {sorted(lost)[:10]}"
+    outcome = Outcome(version, seed, len(stored[0]), len(states[0]), len(sent), done)
     sql = (
         "SELECT e.event_id FROM events e JOIN rooms r ON r.number = e.room WHERE r.room_id = %s"
         " AND (e.soft_failed IS NOT NULL OR e.rejected IS NOT NULL)"
