@@ -5,21 +5,23 @@ watcher between requests, so that a sync looks only at what changed for it.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class Watcher:
     """Remembers which of its keys were touched: whoever has read what lies under a key takes it out of `dirty`.
 
-    `stirred` says that something was touched since it was last set to False. At most one task waits.
+    `stirred` says that something was touched since it was last set to False. At most one task waits; without a task,
+    `listener` is called once, at the next touch, and must be quick.
     """
 
-    __slots__ = ("_waiter", "dirty", "keys", "stirred")
+    __slots__ = ("_waiter", "dirty", "keys", "listener", "stirred")
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.dirty: set[str] = set()
         self.stirred = False
+        self.listener: Callable[[], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def touch(self, key: str) -> None:
@@ -30,6 +32,9 @@ class Watcher:
         self.stirred = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            listener()
 
     async def wait(self, timeout: float) -> bool:
         """True as soon as a key is touched (or `wake` is called), also if that was before; False after `timeout` s."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from homeserver.services.client_form import quote
 from homeserver.services.sync.counts import Counts, RoomCounts
+from homeserver.services.sync.pages import timeline_member
 
 
 @dataclass(slots=True)
@@ -16,8 +17,10 @@ class RoomAnswer:
     """A joined or left room. Events are JSON texts. `by_thread`: the counts of threads are told apart.
 
     `members` is no part of it: of whom a lazy client knows the member event once it has this answer.
+    `shared_timeline` is the whole member `timeline`, if it is the same for others.
     """
 
+    shared_timeline: str = ""
     timeline: Sequence[str] = ()
     limited: bool = False
     prev_batch: str = ""
@@ -31,7 +34,8 @@ class RoomAnswer:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.timeline or self.limited or self.state or self.ephemeral or self.account_data or self.summary)
+        events = self.shared_timeline or self.timeline or self.limited
+        return not (events or self.state or self.ephemeral or self.account_data or self.summary)
 
 
 @dataclass(slots=True)
@@ -79,9 +83,8 @@ def _members(rooms: Mapping[str, RoomAnswer], state_key: str, *, joined: bool) -
 
 
 def _room(room: RoomAnswer, state_key: str, joined: bool) -> str:
-    limited = "true" if room.limited else "false"
     parts = [
-        f'"timeline":{{"events":[{",".join(room.timeline)}],"limited":{limited},"prev_batch":"{room.prev_batch}"}}',
+        room.shared_timeline or timeline_member(",".join(room.timeline), room.limited, room.prev_batch),
         f'"{state_key}":{{"events":[{",".join(room.state)}]}}',
         f'"account_data":{{"events":[{",".join(room.account_data)}]}}',
     ]

@@ -6,8 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from homeserver.ports import Clock
@@ -15,23 +14,24 @@ from homeserver.services.messaging.presence import Presence
 from homeserver.services.persistence import Persistence
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
 from homeserver.services.sync.counts import RoomCounts, Unread
-from homeserver.services.sync.live import Delta, NotInMemory, View, Viewpoint, answers_from_memory
+from homeserver.services.sync.delta import Delta, NotInMemory
+from homeserver.services.sync.hearing import Hearing
+from homeserver.services.sync.live import View, Viewpoint, answers_from_memory
+from homeserver.services.sync.pages import Pages
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.presence import PresenceSection
 from homeserver.services.sync.tables import Outline, Tables, empty_answer
+from homeserver.services.sync.views import Views
 from homeserver.services.tokens import SyncToken
-from homeserver.services.viewer import ignored_users
 from homeserver.storage.store import Store
 from homeserver.streams.keys import device_key, user_key
 from homeserver.streams.notifier import Notifier
 from homeserver.streams.publisher import Publisher
 from homeserver.streams.tail import Tail, Truncated
+from homeserver.streams.turns import Turns
 from homeserver.telemetry import metrics
 
 ROOMS_PER_READ = 50
-MAX_VIEW_BYTES = 128 << 20
-IDLE_SECONDS = 300.0
-MAX_VIEWPOINTS = 1_000
 
 
 class Sync:
@@ -60,11 +60,10 @@ class Sync:
         self._notifier = notifier
         self._clock = clock
         self._epoch = epoch
-        self._views: OrderedDict[Hashable, View] = OrderedDict()
-        self._view_bytes = 0
-        # By user, with the position since which it holds.
-        self._viewpoints: OrderedDict[str, tuple[Viewpoint, int]] = OrderedDict()
-        self._stopping = False
+        self._views = Views(database, publisher, tail, notifier)
+        self._pages = Pages()
+        self._turns = Turns()
+        self.is_stopping = False
         # Counted here and read when somebody asks: a gauge that is moved twice a wait would cost as much as the wait.
         self._asleep = 0
         metrics.WAITING_SYNCS.set_function(lambda: self._asleep)
@@ -81,7 +80,7 @@ class Sync:
         since = request.since
         if since is not None and not self.continues(since):
             since = None
-        state_key = request.state_after_key if request.use_state_after else "state"
+        state_key = _state_key(request)
         if since is None or request.full_state:
             upto = self._publisher.current()
             after = None if since is None else since.position
@@ -95,19 +94,65 @@ class Sync:
 
     def stop(self) -> None:
         """Every sync that waits answers at once, and so does every later one."""
-        self._stopping = True
+        self.is_stopping = True
         self._notifier.wake_all()
 
     @property
     def size(self) -> tuple[int, int]:
         """How many Views there are, and their bytes."""
-        return len(self._views), self._view_bytes
+        return self._views.size
 
     def drop_views(self) -> None:
         """Forgets every View: the next syncs build them anew."""
-        for key in list(self._views):
-            self._drop(key)
-        self._viewpoints.clear()
+        self._views.forget_all()
+
+    # --- without a task -------------------------------------------------------------------------------------------
+
+    def listen(self, request: SyncRequest, since: SyncToken, tell: Callable[[bytes | None], None]) -> Hearing | None:
+        """As a call, for a client that is live: `tell` is called with the answer, perhaps at once. None, or told None:
+        it must be asked by a call. `since` stands in for that of `request`."""
+        if since.epoch != self._epoch:
+            return None
+        view = self._views.take(request.live_key, since.position)
+        if view is None:
+            return None
+        device = self._presence.connect(request.user_id, request.device_id, request.set_presence)
+        self._asleep += 1
+
+        def ended() -> None:
+            self._asleep -= 1
+            self._presence.disconnect(device)
+            self._views.give_back(view)
+
+        hearing = Hearing(self, view, _state_key(request), request.timeout, tell, ended)
+        hearing.look()
+        return hearing
+
+    def soon(self, look: Callable[[], None]) -> None:
+        """Calls `look` in one of the next turns of the loop."""
+        self._turns.soon(look)
+
+    def look(self, view: View, state_key: str) -> bytes | None:
+        """What there is to tell a View's client. Raises NotInMemory."""
+        view.watcher.stirred = False
+        upto = view.looked_to = self._publisher.current()
+        if not view.watcher.dirty:
+            return None
+        answer, uncounted = self._from_memory(view, upto)
+        if uncounted:
+            raise NotInMemory
+        if answer.is_empty:
+            return None
+        _tell(view, answer, upto)
+        return render(answer, state_key)
+
+    def nothing(self, view: View, state_key: str) -> bytes:
+        """What it is told if there was nothing when it was looked last."""
+        answer = empty_answer(view.request, self._epoch, view.looked_to)
+        _tell(view, answer, view.looked_to)
+        return render(answer, state_key)
+
+    # --- with one -------------------------------------------------------------------------------------------------
 
     async def _wait(self, request: SyncRequest, position: int) -> SyncAnswer:
         loop = asyncio.get_running_loop()
@@ -116,14 +161,15 @@ class Sync:
             nothing = await self._nothing_new(request, position)
             if nothing is not None:
                 return nothing
-        view = await self._view(request, position)
+        views = self._views
+        view = views.take(request.live_key, position) or await views.make(request, position)
         try:
             while True:
                 view.watcher.stirred = False
                 upto = self._publisher.current()
                 answer = await self._answer(view, upto)
                 left = deadline - loop.time()
-                if not answer.is_empty or left <= 0 or self._stopping or view.ended:
+                if not answer.is_empty or left <= 0 or self.is_stopping or view.ended:
                     break
                 self._asleep += 1
                 try:
@@ -131,48 +177,48 @@ class Sync:
                         break
                 finally:
                     self._asleep -= 1
-            view.pending = upto
-            view.telling = {room_id: room.members for room_id, room in answer.joined.items() if room.members}
+            _tell(view, answer, upto)
             return answer
         finally:
-            view.busy = False
-            view.used_at = loop.time()
-            if self._views.get(request.live_key) is not view:
-                self._notifier.unwatch(view.watcher)
-            else:
-                self._weigh(view)
+            views.give_back(view)
 
     async def _nothing_new(self, request: SyncRequest, position: int) -> SyncAnswer | None:
         """The answer to somebody who only asks whether there is anything, if there is nothing: without a View."""
         upto = self._publisher.current()
         if upto != position:
-            viewpoint = await self._viewpoint(request.user_id)
+            viewpoint = await self._views.viewpoint(request.user_id)
             if position < self._tail.lost_before or self._is_any_touched(request, viewpoint, position):
                 return None
         return empty_answer(request, self._epoch, upto)
 
     async def _answer(self, view: View, upto: int) -> SyncAnswer:
         """From memory if it can be, else from the tables."""
-        request = view.request
-        answer = empty_answer(request, self._epoch, upto)
-        if not view.watcher.dirty:
-            return answer
         try:
-            delta = Delta(view, self._tail, self._present, upto, self._clock.now_ms())
-            if delta.is_empty():
-                return answer
-            if not answers_from_memory(request):
-                raise NotInMemory
-            delta.count()
-            told = delta.answer(answer)
-        except (NotInMemory, Truncated):
-            answer = await self._from_tables(request, view.position, upto)
-            await self._renew(view)
+            answer, uncounted = self._from_memory(view, upto)
+        except NotInMemory:
+            answer = await self._from_tables(view.request, view.position, upto)
+            await self._views.renew(view)
             return answer
-        uncounted = {number: room for number, room in told.items() if room.counts is None}
         if uncounted:
             await self._count(view, uncounted)
         return answer
+
+    def _from_memory(self, view: View, upto: int) -> tuple[SyncAnswer, dict[int, RoomAnswer]]:
+        """Also those of its rooms, by number, whose unread counts are to be read. Raises NotInMemory."""
+        answer = empty_answer(view.request, self._epoch, upto)
+        if not view.watcher.dirty:
+            return answer, {}
+        try:
+            delta = Delta(view, self._tail, self._present, self._pages, upto, self._clock.now_ms())
+            if delta.is_empty():
+                return answer, {}
+            if not answers_from_memory(view.request):
+                raise NotInMemory
+            delta.count()
+            told = delta.answer(answer)
+        except Truncated as error:
+            raise NotInMemory from error
+        return answer, {number: room for number, room in told.items() if room.counts is None}
 
     async def _count(self, view: View, rooms: Mapping[int, RoomAnswer]) -> None:
         """Reads the unread counts of rooms, which the View then keeps up to date itself."""
@@ -218,111 +264,22 @@ class Sync:
         anew = rooms if outline.new_wishes else outline.standing.newly_joined & rooms
         return self._present.changed(request, rooms, outline.ignored, after, upto, anew)
 
-    async def _view(self, request: SyncRequest, position: int) -> View:
-        key = request.live_key
-        view = self._views.get(key)
-        if view is not None:
-            if not view.busy and view.acknowledge(position):
-                view.busy = True
-                self._views.move_to_end(key)
-                return view
-            self._remove(key)
-        view = View(request, position, Viewpoint({}, frozenset(), (), 0))
-        view.counted_to = self._publisher.current()
-        try:
-            await self._renew(view)
-        except BaseException:  # the request was cancelled, or the database is away
-            self._notifier.unwatch(view.watcher)
-            raise
-        # What was published before it watched may concern it: it looks at everything once.
-        view.watcher.dirty.update(view.keys())
-        self._drop_idle()
-        if key not in self._views:
-            self._views[key] = view
-            self._weigh(view)
-        return view
-
-    def _weigh(self, view: View) -> None:
-        """Takes into account by how much a View grew."""
-        weight = view.weight()
-        self._view_bytes += weight - view.weighed
-        view.weighed = weight
-
-    async def _renew(self, view: View) -> None:
-        """Learns anew what a View knows of its viewer, and watches accordingly."""
-        self._notifier.watch(view.watcher, view.keys()[:2])
-        viewpoint = view.viewpoint = await self._viewpoint(view.request.user_id)
-        view.counts.clear()
-        rooms = set(viewpoint.joined.values())
-        view.known = {room_id: members for room_id, members in view.known.items() if room_id in rooms}
-        keys = view.keys()
-        new = [key for key in keys if key not in view.watcher.keys]
-        self._notifier.unwatch(view.watcher, view.watcher.keys - set(keys))
-        self._notifier.watch(view.watcher, new)
-        view.watcher.dirty.update(new)
-
-    async def _viewpoint(self, user_id: str) -> Viewpoint:
-        """What is the same for all devices of a user: read from the tables, and good until anything about the user is
-        published (memberships, account data, push rules)."""
-        known = self._viewpoints.get(user_id)
-        if known is not None and not self._is_touched(user_key(user_id), known[1]):
-            self._viewpoints.move_to_end(user_id)
-            return known[0]
-        as_of = self._publisher.current()
-
-        def work(store: Store) -> Viewpoint:
-            rows = store.memberships.list_of_user(user_id)
-            numbers = [row.room for row in rows if row.membership == "join"]
-            return Viewpoint(
-                {room.number: room.room_id for room in store.rooms.list_by_numbers(numbers)},
-                ignored_users(store.account_data.find(user_id, 0, "m.ignored_user_list")) - {user_id},
-                store.counts.list_classes(user_id),
-                max((row.position for row in rows), default=0),
-            )
-
-        viewpoint = await self._database.read(work)
-        self._viewpoints[user_id] = (viewpoint, as_of)
-        if len(self._viewpoints) > MAX_VIEWPOINTS:
-            self._viewpoints.popitem(last=False)
-        return viewpoint
-
     def _is_any_touched(self, request: SyncRequest, viewpoint: Viewpoint, after: int) -> bool:
         """Whether anything concerns the device; also if the tail cannot tell any more."""
         own = user_key(request.user_id), device_key(request.user_id, request.device_id)
-        if any(self._is_touched(key, after) for key in own):
+        if any(self._views.is_touched(key, after) for key in own):
             return True
         try:
             return self._tail.is_any_touched(viewpoint.room_keys, after)
         except Truncated:
             return True
 
-    def _is_touched(self, key: str, after: int) -> bool:
-        """Also if the tail cannot tell any more."""
-        try:
-            return self._tail.is_touched(key, after)
-        except Truncated:
-            return True
 
-    def _drop(self, key: Hashable) -> None:
-        """Forgets a View. Whoever waits on it is answered at once."""
-        view = self._remove(key)
-        view.ended = True
-        view.watcher.wake()
+def _tell(view: View, answer: SyncAnswer, upto: int) -> None:
+    """Notes in the View what its client is told."""
+    view.pending = upto
+    view.telling = {room_id: room.members for room_id, room in answer.joined.items() if room.members}
 
-    def _remove(self, key: Hashable) -> View:
-        """Whoever waits on it may go on: a View that nobody else can get."""
-        view = self._views.pop(key)
-        self._view_bytes -= view.weighed
-        if not view.busy:
-            self._notifier.unwatch(view.watcher)
-        return view
 
-    def _drop_idle(self) -> None:
-        """The least recently used go first: those idle for five minutes, and more while there is no room."""
-        now = asyncio.get_running_loop().time()
-        while self._views:
-            key, oldest = next(iter(self._views.items()))
-            idle = oldest.used_at and now - oldest.used_at > IDLE_SECONDS
-            if not idle and self._view_bytes <= MAX_VIEW_BYTES:
-                return
-            self._drop(key)
+def _state_key(request: SyncRequest) -> str:
+    return request.state_after_key if request.use_state_after else "state"

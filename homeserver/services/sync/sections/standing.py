@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from homeserver.domain.identifiers import domain_of
 from homeserver.services.rooms.invite_policy import INVITE_PERMISSION, blocks_invites
+from homeserver.services.server_user import server_user
 from homeserver.storage.account_data import GLOBAL
 from homeserver.storage.events import parse_members
 from homeserver.storage.memberships import MembershipRow
@@ -12,8 +14,8 @@ from homeserver.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Invites:
-    """Those by `ignored` users are not told, and none to a user who blocks them all. `tell_all`: also old ones, as
-    these wishes were changed."""
+    """Those by `ignored` users are not told, and none to a user who blocks them all, but for the one to the server's
+    notices. `tell_all`: also old ones, as these wishes were changed."""
 
     ignored: Collection[str]
     tell_all: bool
@@ -60,7 +62,8 @@ def load_standing(
         elif row.membership == "invite" and (told or invites.tell_all):
             if blocked is None:
                 blocked = blocks_invites(store.account_data.find(user_id, GLOBAL, INVITE_PERMISSION))
-            if row.sender not in invites.ignored and not blocked:
+            wanted = row.sender not in invites.ignored and not blocked
+            if wanted or row.sender == server_user(domain_of(user_id)):
                 standing.invited[row.room] = row
             elif then.get(row.room) == "join":
                 _add_left(store, standing, replace(row, event=0), key, after, then)

@@ -1,0 +1,170 @@
+"""The Views of all live clients: found, made, renewed and dropped, within bounds.
+
+A View serves one request at a time (`busy`). What is the same for all devices of a user, the viewpoint, is read from
+the tables once and kept until anything about the user is published.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from homeserver.services.persistence import Persistence
+from homeserver.services.sync.live import View, Viewpoint
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.viewer import ignored_users
+from homeserver.storage.store import Store
+from homeserver.streams.keys import user_key
+from homeserver.streams.notifier import Notifier
+from homeserver.streams.publisher import Publisher
+from homeserver.streams.tail import Tail, Truncated
+
+MAX_VIEW_BYTES = 128 << 20
+IDLE_SECONDS = 300.0
+MAX_VIEWPOINTS = 1_000
+# A View is weighed again after so many answers: each makes it a little heavier at most.
+ANSWERS_PER_WEIGHING = 16
+
+
+class Views:
+    """Lives on the loop."""
+
+    def __init__(self, database: Persistence, publisher: Publisher, tail: Tail, notifier: Notifier) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._tail = tail
+        self._notifier = notifier
+        self._views: OrderedDict[Hashable, View] = OrderedDict()
+        self._bytes = 0
+        # By user, with the position since which it holds.
+        self._viewpoints: OrderedDict[str, tuple[Viewpoint, int]] = OrderedDict()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many Views there are, and their bytes."""
+        return len(self._views), self._bytes
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._views
+
+    def take(self, key: Hashable, position: int) -> View | None:
+        """The View that goes on from there, if there is one; it is busy until it is given back."""
+        view = self._views.get(key)
+        if view is None or view.busy or not view.acknowledge(position):
+            return None
+        view.busy = True
+        self._views.move_to_end(key)
+        return view
+
+    async def make(self, request: SyncRequest, position: int) -> View:
+        """One for a request that finds none; it takes the place of the one before."""
+        key = request.live_key
+        if key in self._views:
+            self._remove(key)
+        view = View(request, position, Viewpoint({}, frozenset(), (), 0))
+        view.counted_to = self._publisher.current()
+        try:
+            await self.renew(view)
+        except BaseException:  # the request was cancelled, or the database is away
+            self._notifier.unwatch(view.watcher)
+            raise
+        # What was published before it watched may concern it: it looks at everything once.
+        view.watcher.dirty.update(view.keys())
+        self._drop_idle()
+        if key not in self._views:
+            self._views[key] = view
+            self._weigh(view)
+        return view
+
+    def give_back(self, view: View) -> None:
+        """Its request was answered, or ended."""
+        view.busy = False
+        view.used_at = asyncio.get_running_loop().time()
+        if self._views.get(view.request.live_key) is not view:
+            self._notifier.unwatch(view.watcher)
+            return
+        view.answers += 1
+        if view.answers % ANSWERS_PER_WEIGHING == 1:
+            self._weigh(view)
+
+    async def renew(self, view: View) -> None:
+        """Learns anew what a View knows of its viewer, and watches accordingly."""
+        self._notifier.watch(view.watcher, view.keys()[:2])
+        viewpoint = view.viewpoint = await self.viewpoint(view.request.user_id)
+        view.counts.clear()
+        rooms = set(viewpoint.joined.values())
+        view.known = {room_id: members for room_id, members in view.known.items() if room_id in rooms}
+        keys = view.keys()
+        new = [key for key in keys if key not in view.watcher.keys]
+        self._notifier.unwatch(view.watcher, view.watcher.keys - set(keys))
+        self._notifier.watch(view.watcher, new)
+        view.watcher.dirty.update(new)
+
+    async def viewpoint(self, user_id: str) -> Viewpoint:
+        """What is the same for all devices of a user: read from the tables, and good until anything about the user is
+        published (memberships, account data, push rules)."""
+        known = self._viewpoints.get(user_id)
+        if known is not None and not self.is_touched(user_key(user_id), known[1]):
+            self._viewpoints.move_to_end(user_id)
+            return known[0]
+        as_of = self._publisher.current()
+
+        def work(store: Store) -> Viewpoint:
+            rows = store.memberships.list_of_user(user_id)
+            numbers = [row.room for row in rows if row.membership == "join"]
+            return Viewpoint(
+                {room.number: room.room_id for room in store.rooms.list_by_numbers(numbers)},
+                ignored_users(store.account_data.find(user_id, 0, "m.ignored_user_list")) - {user_id},
+                store.counts.list_classes(user_id),
+                max((row.position for row in rows), default=0),
+            )
+
+        viewpoint = await self._database.read(work)
+        self._viewpoints[user_id] = (viewpoint, as_of)
+        if len(self._viewpoints) > MAX_VIEWPOINTS:
+            self._viewpoints.popitem(last=False)
+        return viewpoint
+
+    def is_touched(self, key: str, after: int) -> bool:
+        """Whether anything was published under a key; also if the tail cannot tell any more."""
+        try:
+            return self._tail.is_touched(key, after)
+        except Truncated:
+            return True
+
+    def forget_all(self) -> None:
+        """Drops every View: the next syncs build them anew."""
+        for key in list(self._views):
+            self._drop(key)
+        self._viewpoints.clear()
+
+    def _drop(self, key: Hashable) -> None:
+        """Forgets a View. Whoever waits on it is answered at once."""
+        view = self._remove(key)
+        view.ended = True
+        view.watcher.wake()
+
+    def _remove(self, key: Hashable) -> View:
+        """Whoever waits on it may go on: a View that nobody else can get."""
+        view = self._views.pop(key)
+        self._bytes -= view.weighed
+        if not view.busy:
+            self._notifier.unwatch(view.watcher)
+            if view.timer is not None:
+                view.timer.cancel()
+        return view
+
+    def _weigh(self, view: View) -> None:
+        """Takes into account by how much a View grew."""
+        weight = view.weight()
+        self._bytes += weight - view.weighed
+        view.weighed = weight
+
+    def _drop_idle(self) -> None:
+        """The least recently used go first: those idle for five minutes, and more while there is no room."""
+        now = asyncio.get_running_loop().time()
+        while self._views:
+            key, oldest = next(iter(self._views.items()))
+            idle = oldest.used_at and now - oldest.used_at > IDLE_SECONDS
+            if not idle and self._bytes <= MAX_VIEW_BYTES:
+                return
+            self._drop(key)
