@@ -43,10 +43,14 @@ class Sync:
         return [door.user("GET", "/_matrix/client/v3/sync", self.sync)]
 
     async def sync(self, request: Request, requester: Requester) -> Result:
+        return Answer(body=await self._sync(await self.read(request, requester)))
+
+    async def read(self, request: Request, requester: Requester) -> SyncRequest:
+        """What a request wants. Raises BadRequest."""
         since = request.text("since")
         unstable = request.boolean(UNSTABLE_STATE_AFTER, False)
         stable = request.boolean("use_state_after", False)
-        wanted = SyncRequest(
+        return SyncRequest(
             user_id=requester.user_id,
             device_id=requester.device_id,
             since=None if since is None else parse_sync_token(since),
@@ -57,7 +61,6 @@ class Sync:
             set_presence=request.choice("set_presence", PRESENCES, ONLINE),
             state_after_key="state_after" if stable or not unstable else UNSTABLE_STATE_KEY,
         )
-        return Answer(body=await self._sync(wanted))
 
     async def _filter(self, request: Request, user_id: str) -> SyncFilter:
         """Inline or by its id: "whether the first character is a { open brace"."""

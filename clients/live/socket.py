@@ -9,7 +9,7 @@ there (`pulse`), JSON (`frames`), the house (`work`), and what is true of many s
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from clients.live import frames
@@ -29,12 +29,13 @@ from clients.live.wire import (
     UNAUTHENTICATED,
     MakeFrames,
 )
-from clients.live.work import Work
+from clients.live.work import Habit, Work
 from homeserver.domain.errors import BadRequest, LimitExceeded, RequestError, Unauthenticated
 from homeserver.http.answers import Answer, json_answer
 from homeserver.http.errors import request_error
 from homeserver.services.accounts.requester import Requester
-from homeserver.telemetry.metrics import WEBSOCKET_FRAMES
+from homeserver.services.sync.hearing import Hearing
+from homeserver.telemetry.metrics import LIMITED, WEBSOCKET_FRAMES
 
 # What becomes of a socket, in this order but for LIVE and EXPIRED, which take turns. LEAVING: the server stops.
 NEW, REFUSED, LIVE, EXPIRED, LEAVING, CLOSING = "new", "refused", "live", "expired", "leaving", "closing"
@@ -65,6 +66,10 @@ class Others(Protocol):
         """Whose token it is. Raises RequestError."""
         ...
 
+    def admits(self, requester: Requester, address: str) -> bool:
+        """Whether a sync may begin without looking at the token again."""
+        ...
+
     def now_ms(self) -> int: ...
     def retry_ms(self) -> int:
         """When a client shall come back after the server stopped."""
@@ -89,6 +94,7 @@ class Socket:
         "_bridge",
         "_brought",
         "_deadlines",
+        "_habit",
         "_others",
         "_pulse",
         "_reason",
@@ -115,7 +121,9 @@ class Socket:
         self._bridge = Bridge(head, bounds, self, make_frames)
         self._deadlines = Deadlines(self._due)
         self._pulse = Pulse(bounds, self._bridge, self._deadlines, self)
-        self._syncing = Syncing(self, self._sync)
+        self._syncing = Syncing(self, self._listen, self._sync)
+        # How it asked for a sync before.
+        self._habit = Habit()
         self._requests = Requests(self, self._request, bounds.max_requests)
         self._auth: asyncio.Task[None] | None = None
         self._unanswered: set[str] = set()
@@ -266,8 +274,13 @@ class Socket:
         else:
             self._requests.receive(id, frame["request"])
 
-    async def _sync(self, wanted: Any) -> Answer:
-        return await self._work.sync(self, wanted)
+    def _listen(self, wanted: Any, tell: Callable[[Answer | None], None]) -> Hearing | None:
+        if self.requester is None or not self._others.admits(self.requester, self.remote):
+            return None
+        return self._work.listen(self._habit, wanted, tell)
+
+    async def _sync(self, wanted: Any, left: float | None) -> Answer:
+        return await self._work.sync(self, self._habit, wanted, left)
 
     async def _request(self, asked: Any) -> Answer:
         return await self._work.request(self, asked) if self.state in (LIVE, LEAVING) else self._refusal
@@ -278,6 +291,7 @@ class Socket:
         if not isinstance(token, str):
             self.answer(id, request_error(BadRequest("auth must be an object with a token", "M_BAD_JSON")))
         elif self._auth is not None:
+            LIMITED.labels("websocket_auth").inc()
             self.answer(id, _BUSY)
         else:
             self._auth = asyncio.create_task(self._authenticate(id, token))
@@ -286,6 +300,8 @@ class Socket:
         try:
             requester = await self._others.authenticate(token, self.remote)
         except RequestError as error:
+            if isinstance(error, LimitExceeded):
+                LIMITED.labels(error.limit).inc()
             self._auth = None
             if self.state == NEW:
                 self._refuse(error)

@@ -24,6 +24,7 @@ class Sessions(Protocol):
     """Knows whose an access token is, and when it ends."""
 
     async def authenticate(self, token: str, address: str) -> Requester: ...
+    def confirm(self, requester: Requester, address: str) -> bool: ...
     def listen(self, listener: Callable[[Sequence[bytes], bool], None]) -> None: ...
 
 
@@ -71,6 +72,17 @@ class Sockets:
         except Unauthenticated:
             self._limits.take("general_address", address)
             raise
+
+    def admits(self, requester: Requester, address: str) -> bool:
+        """Whether a sync of somebody who was authenticated may begin. False also if that is to be found out, and told,
+        by showing the token again."""
+        if not self._sessions.confirm(requester, address):
+            return False
+        try:
+            self._limits.take("general", requester.user_id)
+        except LimitExceeded:
+            return False
+        return True
 
     def now_ms(self) -> int:
         return self._clock.now_ms()

@@ -3,23 +3,30 @@
 A frame becomes a `Request` with the socket's token in its header. So it meets the same authentication, limits,
 suspension, transaction ids and errors as over HTTP. Only what is on the list here may be asked: everything that a
 person does in a room many times a minute.
+
+A sync that asks for just what the one before asked for, but for its token, is spared all that: the sync service has it
+wait, and takes it back if it must be asked as a request after all.
 """
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from clients.live.frames import Query, dumps, json_object, query_of
 from homeserver.domain.errors import BadRequest, RequestError
 from homeserver.http.answers import Answer, json_answer
 from homeserver.http.body import WholeBody
-from homeserver.http.edge import Edge, log_access
+from homeserver.http.edge import Edge, log_access, logs_access
 from homeserver.http.errors import MethodNotAllowed, internal_error, request_error
 from homeserver.http.request import Authenticated, Request
 from homeserver.http.routing import Route
+from homeserver.services.accounts.requester import Requester
+from homeserver.services.sync.hearing import Hearing
+from homeserver.services.sync.request import SyncRequest
 from homeserver.services.tokens import SyncToken, parse_sync_token
 from homeserver.telemetry import logs
+from homeserver.telemetry.metrics import RouteMetrics
 
 SYNC = "/_matrix/client/v3/sync"
 _ROOM = "/_matrix/client/v3/rooms/{room_id}"
@@ -48,6 +55,25 @@ class Live(Protocol):
     """The sync, as far as it is asked directly."""
 
     def continues(self, since: SyncToken) -> bool: ...
+    def listen(
+        self, request: SyncRequest, since: SyncToken, tell: Callable[[bytes | None], None]
+    ) -> Hearing | None: ...
+
+
+class Reader(Protocol):
+    """Knows what a request for a sync wants."""
+
+    async def read(self, request: Request, requester: Requester) -> SyncRequest: ...
+
+
+class Habit:
+    """How a socket asked for a sync the last time: the frame but for its token, and what that means."""
+
+    __slots__ = ("frame", "request")
+
+    def __init__(self) -> None:
+        self.frame: dict[str, Any] | None = None
+        self.request: SyncRequest | None = None
 
 
 class Asker(Protocol):
@@ -64,22 +90,58 @@ class Asker(Protocol):
 class Work:
     """`routes` are those of the client API. `max_answer`: in bytes, of a sync."""
 
-    def __init__(self, routes: Iterable[Route], live: Live, max_answer: int) -> None:
+    def __init__(self, routes: Iterable[Route], live: Live, reader: Reader, max_answer: int) -> None:
         routes = list(routes)
-        self._sync = Edge(route for route in routes if (route.method, route.path) == ("GET", SYNC))
+        syncs = [route for route in routes if (route.method, route.path) == ("GET", SYNC)]
+        self._sync = Edge(syncs)
+        self._metrics = [RouteMetrics(route.label) for route in syncs]
+        self._reader = reader
         self._requests = Edge(route for route in routes if (route.method, route.path) in ALLOWED)
         self._live = live
         self._max_answer = max_answer
         self._numbers = itertools.count(1)
 
-    async def sync(self, asker: Asker, wanted: Any) -> Answer:
-        """The answer to a sync frame: that of GET /sync, unless it is one for HTTP."""
+    def listen(self, habit: Habit, wanted: Any, tell: Callable[[Answer | None], None]) -> Hearing | None:
+        """A sync frame like the one before: `tell` is called with the answer, perhaps at once. None, or told None: it
+        must be asked by `sync`."""
+        since = wanted.get("since") if isinstance(wanted, dict) else None
+        if habit.request is None or not isinstance(since, str) or _rest(wanted) != habit.frame or logs_access():
+            return None
+        try:
+            token = parse_sync_token(since)
+        except BadRequest:
+            return None
+        clock = asyncio.get_running_loop().time
+        started = clock()
+
+        def heard(body: bytes | None) -> None:
+            if body is None:
+                tell(None)
+            else:
+                for metrics in self._metrics:
+                    metrics.observe(200, clock() - started)
+                tell(self._bounded(Answer(body=body)))
+
+        return self._live.listen(habit.request, token, heard)
+
+    async def sync(self, asker: Asker, habit: Habit, wanted: Any, left: float | None = None) -> Answer:
+        """The answer to a sync frame: that of GET /sync, unless it is one for HTTP. `left`: seconds of its time."""
         try:
             query = query_of(json_object(wanted, "sync"))
             self._refuse_first_sync(query)
         except RequestError as error:
             return request_error(error)
-        answer = await self._run(self._sync, asker, "GET", SYNC, _EMPTY, query)
+        if left is not None:
+            query["timeout"] = [str(max(0, int(left * 1000)))]
+        request = self._request(asker, "GET", SYNC, _EMPTY, query)
+        answer = await self._run(self._sync, request)
+        frame = _rest(wanted)
+        if answer.status == 200 and frame != habit.frame and left is None:
+            habit.request = await self._reader.read(request, request.context)
+            habit.frame = frame
+        return self._bounded(answer)
+
+    def _bounded(self, answer: Answer) -> Answer:
         if len(answer.body) > self._max_answer:
             return json_answer({"errcode": USE_HTTP, "error": "This answer is too large: ask for it over HTTP"}, 413)
         return answer
@@ -100,7 +162,7 @@ class Work:
             content = WholeBody(b"" if body is None else dumps(json_object(body, "body")))
         except RequestError as error:
             return request_error(error)
-        return await self._run(self._requests, asker, method, path, content, query)
+        return await self._run(self._requests, self._request(asker, method, path, content, query))
 
     def _refuse_first_sync(self, query: Query) -> None:
         """A first sync is large, and streams over HTTP."""
@@ -108,10 +170,12 @@ class Work:
         if since is None or query.get("full_state") == ["true"] or not self._live.continues(parse_sync_token(since)):
             raise BadRequest("Over a WebSocket a sync goes on from a token: begin over HTTP", USE_HTTP)
 
-    async def _run(self, edge: Edge, asker: Asker, method: str, path: str, body: WholeBody, query: Query) -> Answer:
+    def _request(self, asker: Asker, method: str, path: str, body: WholeBody, query: Query) -> Request:
         identifier = f"ws-{next(self._numbers)}"
-        logs.request_id.set(identifier)
-        request = Request(method, path, asker.headers, body, asker.connection, asker.remote, identifier, query)
+        return Request(method, path, asker.headers, body, asker.connection, asker.remote, identifier, query)
+
+    async def _run(self, edge: Edge, request: Request) -> Answer:
+        logs.request_id.set(request.request_id)
         clock = asyncio.get_running_loop().time
         started = clock()
         answer, metrics = await edge.answer(request)
@@ -122,3 +186,8 @@ class Work:
         metrics.observe(answer.status, seconds)
         log_access(request, answer, seconds)
         return answer
+
+
+def _rest(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A sync frame but for its token."""
+    return {name: value for name, value in wanted.items() if name != "since"}

@@ -10,13 +10,13 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from homeserver.domain.errors import RemoteError, RequestError
+from homeserver.domain.errors import LimitExceeded, RemoteError, RequestError
 from homeserver.http.answers import Answer, json_answer
 from homeserver.http.errors import internal_error, remote_error, request_error
 from homeserver.http.request import Request
 from homeserver.http.routing import Route, Router
 from homeserver.http.upgrade import Upgrade
-from homeserver.telemetry.metrics import UNFORESEEN_ERRORS, RouteMetrics
+from homeserver.telemetry.metrics import LIMITED, UNFORESEEN_ERRORS, RouteMetrics
 
 log = logging.getLogger(__name__)
 _access_log = logging.getLogger("homeserver.http.access")
@@ -49,6 +49,8 @@ class Edge:
                 result = await route.endpoint(request)
                 return result if isinstance(result, Answer | Upgrade) else json_answer(result), metrics
             except RequestError as error:
+                if isinstance(error, LimitExceeded):
+                    LIMITED.labels(error.limit).inc()
                 return request_error(error), metrics
             except RemoteError as error:
                 log.info("Another server failed: %s", error)
@@ -65,9 +67,14 @@ class Edge:
         return internal_error(), metrics
 
 
+def logs_access() -> bool:
+    """Whether anybody wants to read a line for each request."""
+    return _access_log.isEnabledFor(logging.INFO)
+
+
 def log_access(request: Request, answer: Answer, seconds: float) -> None:
     """One line for a request that was answered, if anybody wants to read it."""
-    if not _access_log.isEnabledFor(logging.INFO):
+    if not logs_access():
         return
     fields = {
         "method": request.method,

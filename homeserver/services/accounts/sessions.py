@@ -67,6 +67,18 @@ class Sessions:
         self._last_seen.note(requester.user_id, requester.device_id, now, address)
         return requester
 
+    def confirm(self, requester: Requester, address: str) -> bool:
+        """Whether somebody who was authenticated is at hand still, just as then. False also if that is not known at
+        once: then the token must be shown again."""
+        known = self._cache.get(requester.token_hash)
+        if known is None or (known is not requester and known != requester):
+            return False
+        now = self._clock.now_ms()
+        if requester.expires_ts is not None and requester.expires_ts <= now:
+            return False
+        self._last_seen.note(requester.user_id, requester.device_id, now, address)
+        return True
+
     async def log_in(
         self, verified: Verified, device_id: str | None = None, display_name: str | None = None
     ) -> NewSession:
@@ -109,6 +121,7 @@ class Sessions:
             is_suspended=row.suspended,
             is_locked=row.locked,
             expires_ts=row.expires_ts,
+            is_guest=row.guest,
         )
         # A lock may be taken off at any time, and nobody publishes that.
         if not row.locked:

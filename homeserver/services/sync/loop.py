@@ -66,7 +66,7 @@ class Sync:
         self.is_stopping = False
         # Counted here and read when somebody asks: a gauge that is moved twice a wait would cost as much as the wait.
         self._asleep = 0
-        metrics.WAITING_SYNCS.set_function(lambda: self._asleep)
+        metrics.WAITING_SYNCS.set_function(lambda: self.waiting)
 
     async def __call__(self, request: SyncRequest) -> bytes:
         """The JSON of the answer, after at most `request.timeout` seconds if there is nothing to tell."""
@@ -101,6 +101,11 @@ class Sync:
     def size(self) -> tuple[int, int]:
         """How many Views there are, and their bytes."""
         return self._views.size
+
+    @property
+    def waiting(self) -> int:
+        """How many syncs wait for something new."""
+        return self._asleep
 
     def drop_views(self) -> None:
         """Forgets every View: the next syncs build them anew."""

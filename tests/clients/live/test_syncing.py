@@ -18,8 +18,8 @@ Stage = Callable[..., Any]
 
 async def waits(scene: Scene) -> None:
     """Until one sync waits for news."""
-    views = scene.served.house.services.sync._views
-    await until(lambda: any(view.watcher._waiter is not None for view in views.values()), what="a sync waits")
+    sync = scene.served.house.services.sync
+    await until(lambda: sync.waiting > 0, what="a sync waits")
 
 
 async def test_two_users_chat(stage: Stage) -> None:
