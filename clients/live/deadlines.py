@@ -20,6 +20,10 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
+    def now(self) -> float:
+        """The time of the loop, in seconds."""
+        return self._loop.time()
+
     def set(self, name: str, seconds: float) -> None:
         """It is due `seconds` from now, and not when it was before."""
         due = self._due[name] = self._loop.time() + seconds

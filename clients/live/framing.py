@@ -3,7 +3,8 @@
 Autobahn shakes hands, takes frames apart, unmasks them and puts them together. What it leaves to us, or does at the
 wrong price, is done here: messages are counted and collected over their fragments (a thousand fragments of one byte
 cost a thousand bytes), nothing is compressed, nothing is logged, and none of its timers runs. Text is not validated
-while it comes: the JSON parser does that.
+while it comes: the JSON parser does that. A message that is one frame and arrives in one piece, as nearly all do, is
+read and written without autobahn's state machine, which would cost as much as the sync it asks for.
 
 Not here: what the messages say, and how much is written when (`bridge`).
 https://www.rfc-editor.org/rfc/rfc6455
@@ -19,8 +20,24 @@ from clients.live.wire import Listener, Transport
 
 TEXT, CONTINUATION, PING, PONG = 1, 0, 9, 10
 MAX_REASON = 123
+# Sizes of a payload that take no further byte of the header, and two. https://www.rfc-editor.org/rfc/rfc6455#section-5.2
+MAX_SHORT, MAX_MEDIUM = 125, 0xFFFF
+_FINAL_TEXT, _MASKED = 0x80 | TEXT, 0x80
 
-_LOCAL_STATE = ("http_headers", "http_request_data", "http_request_params", "http_response_data", "_wskey")
+# What autobahn keeps of the handshake, and for what we do not let it do.
+_LEFT_OVER = {"http_headers", "http_request_data", "http_request_params", "http_response_data", "_wskey"}
+_LEFT_OVER |= {
+    "http_request_host",
+    "http_request_path",
+    "http_request_uri",
+    "http_status_line",
+    "is_open",
+    "send_queue",
+}
+_LEFT_OVER |= {"utf8validator", "websocket_extensions", "websocket_extensions_in_use", "websocket_origin"}
+_LEFT_OVER |= {"websocket_protocols", "websocket_version", "_transport_details"}
+# With which value of an attribute, if it is a plain one, every connection begins.
+_STANDARD: dict[str, object] = {}
 
 
 class _Silence:
@@ -53,6 +70,7 @@ class Framing(WebSocketServerProtocol):
     autoPingSize = 12
     autoPingRestartOnAnyTraffic = False
     versions = (13,)
+    websocket_version = 13
     webStatus = False
     requireMaskedClientFrames = True
     maskServerFrames = False
@@ -91,17 +109,41 @@ class Framing(WebSocketServerProtocol):
         """Answers the request that became this connection."""
         self.data = head
         self.consumeData()
-        for name in _LOCAL_STATE:
-            self.__dict__.pop(name, None)
+        self._lighten()
+
+    def _lighten(self) -> None:
+        """Drops what is of no use any more, and leaves to the class what is the same for all: autobahn gives every
+        connection sixty attributes, which is most of its weight."""
+        own = vars(self).items()
+        self.__dict__ = {
+            name: value for name, value in own if name not in _LEFT_OVER and _STANDARD.get(name, self) is not value
+        }
 
     def receive(self, data: bytes) -> None:
+        if self._is_between_messages and not self._drops:
+            payload = _whole_text(data)
+            if payload is not None and len(payload) <= self._listener.max_message:
+                self._listener.text(payload)
+                return
         self.data += data
         self.consumeData()
+
+    @property
+    def _is_between_messages(self) -> bool:
+        """Autobahn holds nothing of a frame or a message."""
+        frame: object = self.current_frame
+        return not (self.data or frame or self.inside_message) and self.can_send
 
     # writing
 
     def send_text(self, payload: bytes) -> None:
-        self.sendFrame(TEXT, payload)
+        size = len(payload)
+        if size <= MAX_SHORT:
+            self._out.write(b"%c%c%b" % (_FINAL_TEXT, size, payload))
+        elif size <= MAX_MEDIUM:
+            self._out.write(b"%c%c%b%b" % (_FINAL_TEXT, MAX_SHORT + 1, size.to_bytes(2), payload))
+        else:
+            self.sendFrame(TEXT, payload)
 
     def send_fragment(self, payload: bytes, *, first: bool, last: bool) -> None:
         self.sendFrame(TEXT if first else CONTINUATION, payload, fin=last)
@@ -178,6 +220,36 @@ class Framing(WebSocketServerProtocol):
         tell()
 
 
+def _whole_text(data: bytes) -> bytes | None:
+    """The text of a whole message in one masked frame, and nothing else: what almost everything is that arrives. None
+    for all that autobahn has to look at."""
+    if len(data) < 6 or data[0] != _FINAL_TEXT:
+        return None
+    size, start = data[1] - _MASKED, 2
+    if size == MAX_SHORT + 1:
+        size, start = int.from_bytes(data[2:4]), 4
+        if size <= MAX_SHORT:
+            return None
+    if not 0 < size <= MAX_MEDIUM or len(data) != start + 4 + size:
+        return None
+    mask = data[start : start + 4] * (size // 4 + 1)
+    masked = int.from_bytes(data[start + 4 :])
+    return (masked ^ int.from_bytes(mask[:size])).to_bytes(size)
+
+
+class _Nobody:
+    """Who listens to the pattern of a connection, and what it writes to."""
+
+
+def _share() -> None:
+    """The plain values with which every connection begins stand in the class."""
+    pattern: Any = _Nobody()
+    for name, value in vars(Framing(pattern, pattern)).items():
+        if value is None or isinstance(value, bool | int | str | bytes):
+            _STANDARD[name] = value
+            setattr(Framing, name, value)
+
+
 def _accept_no_compression(offers: object) -> None:
     """Compression beside secrets tells them by its length, and costs CPU."""
 
@@ -188,3 +260,4 @@ _make_traffic: Callable[[], Any] = _NoTraffic
 # The reactor is never asked for anything: we have no timers there.
 _FACTORY = _make_factory(server=None, reactor=object())
 _TRAFFIC = _make_traffic()
+_share()

@@ -47,11 +47,14 @@ class View:
     viewpoint: Viewpoint
     watcher: Watcher = field(default_factory=Watcher)
     pending: int | None = None
+    pending_token: str = ""
     # Unread counts of rooms, as of `counted_to`; missing: to be read from the tables.
     counts: dict[int, RoomCounts] = field(default_factory=dict)
     counted_to: int = 0
     # The newest event of a room, by (room, ""), and of its main timeline, by (room, MAIN).
     last_events: dict[tuple[int, str], str] = field(default_factory=dict)
+    # The dirty keys whose publications the pending answer tells.
+    told: set[str] = field(default_factory=set)
     # Of a lazy client, by room id: whose member events it holds, and those that the pending answer brings it.
     known: dict[str, set[str]] = field(default_factory=dict)
     telling: dict[str, Collection[str]] = field(default_factory=dict)
@@ -67,8 +70,15 @@ class View:
     on_time: Callable[[], None] | None = None
     timer: TimerHandle | None = None
     timer_at: float = 0.0
+    # Nothing but whole rooms are asked for: narrow filters are left to the tables.
+    is_wide: bool = field(init=False)
+    # It can be found by the next request.
+    is_kept: bool = False
     # Its weight when that was last taken into account.
     weighed: int = 0
+
+    def __post_init__(self) -> None:
+        self.is_wide = answers_from_memory(self.request)
 
     def keys(self) -> list[str]:
         """What its watcher watches."""
@@ -86,6 +96,10 @@ class View:
         if self.on_time is not None:
             self.on_time()
 
+    def goes_on(self, token: str) -> bool:
+        """The client holds the token of the pending answer. False if it holds another one, good or not."""
+        return self.pending is not None and token == self.pending_token and self.acknowledge(self.pending)
+
     def acknowledge(self, position: int) -> bool:
         """The client holds the token `position`. False if that is none of this View's: it must be dropped."""
         if position == self.pending:
@@ -93,6 +107,11 @@ class View:
             for room_id, members in self.telling.items():
                 self.known.setdefault(room_id, set()).update(members)
             self.telling = {}
+            self.told = set()
+        elif self.told:
+            # It did not get the answer, and shall have the same again.
+            self.watcher.dirty |= self.told
+            self.told = set()
         return position == self.position
 
 
@@ -102,7 +121,7 @@ def keys_of(request: SyncRequest, viewpoint: Viewpoint) -> list[str]:
 
 
 def answers_from_memory(request: SyncRequest) -> bool:
-    """Whether a View can serve such requests at all: narrow filters are left to the tables."""
+    """Whether a View can serve such requests at all."""
     rooms = request.filter.room
     return (
         request.filter.event_fields is None
