@@ -43,8 +43,9 @@ NEW, REFUSED, LIVE, EXPIRED, LEAVING, CLOSING = "new", "refused", "live", "expir
 _AUTH, _EXPIRY, _GOODBYE = "auth", "expiry", "goodbye"
 # Timers that would run longer are set again.
 _LONGEST_TIMER = 24 * 3600.0
+_SYNCS_AT_ONCE, _CREDIT_SECONDS = 8, 1.0
 
-_received = WEBSOCKET_FRAMES.labels("in").inc
+_received = WEBSOCKET_FRAMES.labels("in")
 _OK = json_answer({})
 _UNRECOGNIZED = request_error(BadRequest("Unrecognized frame", "M_UNRECOGNIZED"))
 _BUSY = request_error(LimitExceeded("Another token is being looked at", 100, "websocket_auth"))
@@ -66,8 +67,8 @@ class Others(Protocol):
         """Whose token it is. Raises RequestError."""
         ...
 
-    def admits(self, requester: Requester, address: str) -> bool:
-        """Whether a sync may begin without looking at the token again."""
+    def admits(self, requester: Requester, address: str, syncs: int) -> bool:
+        """Whether so many syncs may begin without looking at the token again."""
         ...
 
     def now_ms(self) -> int: ...
@@ -96,12 +97,14 @@ class Socket:
         "_deadlines",
         "_habit",
         "_others",
+        "_paid_at",
         "_pulse",
         "_reason",
         "_refusal",
         "_requests",
         "_syncing",
         "_unanswered",
+        "_unpaid",
         "_work",
         "headers",
         "remote",
@@ -124,6 +127,9 @@ class Socket:
         self._syncing = Syncing(self, self._listen, self._sync)
         # How it asked for a sync before.
         self._habit = Habit()
+        # Syncs that no limit has counted yet, and when one did.
+        self._unpaid = 0
+        self._paid_at = 0.0
         self._requests = Requests(self, self._request, bounds.max_requests)
         self._auth: asyncio.Task[None] | None = None
         self._unanswered: set[str] = set()
@@ -199,7 +205,7 @@ class Socket:
             self._greet()
 
     def text(self, message: bytes) -> None:
-        _received()
+        _received.value += 1
         if self.state in (LEAVING, CLOSING):
             return
         try:
@@ -275,8 +281,15 @@ class Socket:
             self._requests.receive(id, frame["request"])
 
     def _listen(self, wanted: Any, tell: Callable[[Answer | None], None]) -> Hearing | None:
-        if self.requester is None or not self._others.admits(self.requester, self.remote):
+        if self.requester is None or self._habit.request is None:
             return None
+        # Asked for once a second, or for a few at once: the end of a session is told without asking.
+        now = self._deadlines.now()
+        self._unpaid += 1
+        if self._unpaid >= _SYNCS_AT_ONCE or now - self._paid_at >= _CREDIT_SECONDS:
+            if not self._others.admits(self.requester, self.remote, self._unpaid):
+                return None
+            self._unpaid, self._paid_at = 0, now
         return self._work.listen(self._habit, wanted, tell)
 
     async def _sync(self, wanted: Any, left: float | None) -> Answer:

@@ -73,13 +73,13 @@ class Sockets:
             self._limits.take("general_address", address)
             raise
 
-    def admits(self, requester: Requester, address: str) -> bool:
-        """Whether a sync of somebody who was authenticated may begin. False also if that is to be found out, and told,
-        by showing the token again."""
+    def admits(self, requester: Requester, address: str, syncs: int) -> bool:
+        """Whether so many syncs of somebody who was authenticated may begin. False also if that is to be found out, and
+        told, by showing the token again."""
         if not self._sessions.confirm(requester, address):
             return False
         try:
-            self._limits.take("general", requester.user_id)
+            self._limits.take("general", requester.user_id, syncs)
         except LimitExceeded:
             return False
         return True

@@ -55,9 +55,7 @@ class Live(Protocol):
     """The sync, as far as it is asked directly."""
 
     def continues(self, since: SyncToken) -> bool: ...
-    def listen(
-        self, request: SyncRequest, since: SyncToken, tell: Callable[[bytes | None], None]
-    ) -> Hearing | None: ...
+    def listen(self, request: SyncRequest, since: str, tell: Callable[[bytes | None], None]) -> Hearing | None: ...
 
 
 class Reader(Protocol):
@@ -67,7 +65,7 @@ class Reader(Protocol):
 
 
 class Habit:
-    """How a socket asked for a sync the last time: the frame but for its token, and what that means."""
+    """How a socket asked for a sync the last time, and what that means but for its token."""
 
     __slots__ = ("frame", "request")
 
@@ -104,12 +102,11 @@ class Work:
     def listen(self, habit: Habit, wanted: Any, tell: Callable[[Answer | None], None]) -> Hearing | None:
         """A sync frame like the one before: `tell` is called with the answer, perhaps at once. None, or told None: it
         must be asked by `sync`."""
-        since = wanted.get("since") if isinstance(wanted, dict) else None
-        if habit.request is None or not isinstance(since, str) or _rest(wanted) != habit.frame or logs_access():
+        frame = habit.frame
+        if habit.request is None or frame is None or not isinstance(wanted, dict) or logs_access():
             return None
-        try:
-            token = parse_sync_token(since)
-        except BadRequest:
+        since = frame["since"] = wanted.get("since")
+        if not isinstance(since, str) or wanted != frame:
             return None
         clock = asyncio.get_running_loop().time
         started = clock()
@@ -122,7 +119,7 @@ class Work:
                     metrics.observe(200, clock() - started)
                 tell(self._bounded(Answer(body=body)))
 
-        return self._live.listen(habit.request, token, heard)
+        return self._live.listen(habit.request, since, heard)
 
     async def sync(self, asker: Asker, habit: Habit, wanted: Any, left: float | None = None) -> Answer:
         """The answer to a sync frame: that of GET /sync, unless it is one for HTTP. `left`: seconds of its time."""
@@ -135,10 +132,9 @@ class Work:
             query["timeout"] = [str(max(0, int(left * 1000)))]
         request = self._request(asker, "GET", SYNC, _EMPTY, query)
         answer = await self._run(self._sync, request)
-        frame = _rest(wanted)
-        if answer.status == 200 and frame != habit.frame and left is None:
+        if answer.status == 200 and left is None:
             habit.request = await self._reader.read(request, request.context)
-            habit.frame = frame
+            habit.frame = dict(wanted)
         return self._bounded(answer)
 
     def _bounded(self, answer: Answer) -> Answer:
@@ -186,8 +182,3 @@ class Work:
         metrics.observe(answer.status, seconds)
         log_access(request, answer, seconds)
         return answer
-
-
-def _rest(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """A sync frame but for its token."""
-    return {name: value for name, value in wanted.items() if name != "since"}

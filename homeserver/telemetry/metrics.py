@@ -7,9 +7,9 @@ never from what a client sends: the number of series is bounded. `docs/reference
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from collections.abc import Callable
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from homeserver.telemetry.tallies import Tallies, Tally, Timings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -18,15 +18,15 @@ REGISTRY = CollectorRegistry()
 _FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 # HTTP, as served
-HTTP_REQUESTS = Counter(
-    "parley_http_requests", "Requests answered, by route and class of status", ["route", "status"], registry=REGISTRY
+HTTP_REQUESTS = Tallies(
+    "parley_http_requests", "Requests answered, by route and class of status", ["route", "status"], REGISTRY
 )
-HTTP_REQUEST_SECONDS = Histogram(
+HTTP_REQUEST_SECONDS = Timings(
     "parley_http_request_seconds",
     "Time from the parsed head to the written answer, by route",
-    ["route"],
-    buckets=_FAST_SECONDS,
-    registry=REGISTRY,
+    "route",
+    _FAST_SECONDS,
+    REGISTRY,
 )
 HTTP_REQUESTS_IN_FLIGHT = Gauge(
     "parley_http_requests_in_flight", "Requests being answered, long-polls included", registry=REGISTRY
@@ -40,6 +40,12 @@ HTTP_CONNECTIONS_ANONYMOUS = Gauge(
 HTTP_CONNECTIONS_REFUSED = Counter(
     "parley_http_connections_refused",
     "Connections closed by a limit, by the limit (total, address, anonymous, descriptors, handshake, head, stalled)",
+    ["limit"],
+    registry=REGISTRY,
+)
+LIMITED = Counter(
+    "parley_limited",
+    "Requests refused because there were too many, by the limit's name",
     ["limit"],
     registry=REGISTRY,
 )
@@ -117,8 +123,8 @@ PRESENCE_PEOPLE = Gauge("parley_presence_people", "People whose presence is kept
 
 # WebSockets
 WEBSOCKETS = Gauge("parley_websockets", "Open WebSockets", registry=REGISTRY)
-WEBSOCKET_FRAMES = Counter(
-    "parley_websocket_frames", "Text messages over WebSockets, by direction (in, out)", ["direction"], registry=REGISTRY
+WEBSOCKET_FRAMES = Tallies(
+    "parley_websocket_frames", "Text messages over WebSockets, by direction (in, out)", ["direction"], REGISTRY
 )
 WEBSOCKET_WAITING_BYTES = Gauge(
     "parley_websocket_waiting_bytes", "Bytes that wait until clients take them", registry=REGISTRY
@@ -224,15 +230,15 @@ class RouteMetrics:
 
     def __init__(self, route: str) -> None:
         self._route = route
-        self._by_class: dict[int, Callable[[], None]] = {}
+        self._by_class: dict[int, Tally] = {}
         self._observe = HTTP_REQUEST_SECONDS.labels(route).observe
 
     def observe(self, status: int, seconds: float) -> None:
         hundreds = status // 100
         count = self._by_class.get(hundreds)
         if count is None:
-            count = self._by_class[hundreds] = HTTP_REQUESTS.labels(self._route, f"{hundreds}xx").inc
-        count()
+            count = self._by_class[hundreds] = HTTP_REQUESTS.labels(self._route, f"{hundreds}xx")
+        count.value += 1
         self._observe(seconds)
 
 

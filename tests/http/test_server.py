@@ -262,15 +262,15 @@ async def test_what_is_no_request_is_refused_as_json(
 
 async def test_requests_are_counted_by_route_and_class_of_status(start: Starter) -> None:
     """The label is the route as it is declared: what clients send never becomes a series."""
-    counted = HTTP_REQUESTS.labels("GET /echo/{id}", "2xx")._value.get
-    unknown = HTTP_REQUESTS.labels("unknown", "4xx")._value.get
-    before = counted(), unknown()
+    counted = HTTP_REQUESTS.labels("GET /echo/{id}", "2xx")
+    unknown = HTTP_REQUESTS.labels("unknown", "4xx")
+    before = counted.value, unknown.value
     line = await Line.to(await start(ROUTES))
     await line.ask("GET", "/echo/1")
     await line.ask("GET", "/echo/2")
     await line.ask("GET", "/x/y/z")
     line.close()
-    assert (counted(), unknown()) == (before[0] + 2, before[1] + 1)
+    assert (counted.value, unknown.value) == (before[0] + 2, before[1] + 1)
 
 
 async def test_each_request_has_an_id_of_its_own(start: Starter) -> None:

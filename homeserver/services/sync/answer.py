@@ -17,10 +17,8 @@ class RoomAnswer:
     """A joined or left room. Events are JSON texts. `by_thread`: the counts of threads are told apart.
 
     `members` is no part of it: of whom a lazy client knows the member event once it has this answer.
-    `shared_timeline` is the whole member `timeline`, if it is the same for others.
     """
 
-    shared_timeline: str = ""
     timeline: Sequence[str] = ()
     limited: bool = False
     prev_batch: str = ""
@@ -34,8 +32,7 @@ class RoomAnswer:
 
     @property
     def is_empty(self) -> bool:
-        events = self.shared_timeline or self.timeline or self.limited
-        return not (events or self.state or self.ephemeral or self.account_data or self.summary)
+        return not (self.timeline or self.limited or self.state or self.ephemeral or self.account_data or self.summary)
 
 
 @dataclass(slots=True)
@@ -56,35 +53,56 @@ class SyncAnswer:
         return not (rooms or self.account_data or self.presence)
 
 
+# How every answer ends.
+END = '"device_one_time_keys_count":{},"device_unused_fallback_key_types":[]}'
+
+
 def render(answer: SyncAnswer, state_key: str = "state") -> bytes:
     """`state_key`: under which name the state goes, "state" or "state_after"."""
-    parts = [f'"next_batch":"{answer.next_batch}"']
+    rooms: list[str] = []
+    if answer.joined:
+        rooms.append(f'"join":{{{room_members(answer.joined, state_key, joined=True)}}}')
+    if answer.left:
+        rooms.append(f'"leave":{{{room_members(answer.left, state_key, joined=False)}}}')
+    if answer.invited:
+        rooms.append(f'"invite":{{{stripped_members(answer.invited, "invite_state")}}}')
+    if answer.knocked:
+        rooms.append(f'"knock":{{{stripped_members(answer.knocked, "knock_state")}}}')
+    told = f',"rooms":{{{",".join(rooms)}}}' if rooms else ""
+    return f"{opening(answer)}{told},{END}".encode()
+
+
+def opening(answer: SyncAnswer) -> str:
+    """The answer's beginning: everything but its rooms and its end."""
+    parts = [f'{{"next_batch":"{answer.next_batch}"']
     if answer.account_data:
         parts.append(f'"account_data":{{"events":[{",".join(answer.account_data)}]}}')
     if answer.presence:
         parts.append(f'"presence":{{"events":[{",".join(answer.presence)}]}}')
-    rooms: list[str] = []
-    if answer.joined:
-        rooms.append(f'"join":{{{_members(answer.joined, state_key, joined=True)}}}')
-    if answer.left:
-        rooms.append(f'"leave":{{{_members(answer.left, state_key, joined=False)}}}')
-    if answer.invited:
-        rooms.append(f'"invite":{{{_stripped(answer.invited, "invite_state")}}}')
-    if answer.knocked:
-        rooms.append(f'"knock":{{{_stripped(answer.knocked, "knock_state")}}}')
-    if rooms:
-        parts.append(f'"rooms":{{{",".join(rooms)}}}')
-    parts.append('"device_one_time_keys_count":{},"device_unused_fallback_key_types":[]')
-    return f"{{{','.join(parts)}}}".encode()
+    return ",".join(parts)
 
 
-def _members(rooms: Mapping[str, RoomAnswer], state_key: str, *, joined: bool) -> str:
+def room_members(rooms: Mapping[str, RoomAnswer], state_key: str, *, joined: bool) -> str:
+    """The members of an object of rooms, as JSON without braces."""
     return ",".join(f"{quote(room_id)}:{{{_room(room, state_key, joined)}}}" for room_id, room in rooms.items())
+
+
+def render_one(next_batch: str, room: str, counts: RoomCounts, by_thread: bool) -> bytes:
+    """An answer with nothing but new messages in a joined room. `room`: its members but for the counts and the summary,
+    as `joined_room` writes them, behind its name."""
+    rooms = f'"rooms":{{"join":{{{room},{_unread(counts, by_thread)},"summary":{{}}}}}}}}'
+    return f'{{"next_batch":"{next_batch}",{rooms},{END}'.encode()
+
+
+def joined_room(room_id: str, timeline: str, state_key: str) -> str:
+    """A room of which nothing but messages is told, up to its unread counts."""
+    nothing = f'"{state_key}":{{"events":[]}},"account_data":{{"events":[]}},"ephemeral":{{"events":[]}}'
+    return f"{quote(room_id)}:{{{timeline},{nothing}"
 
 
 def _room(room: RoomAnswer, state_key: str, joined: bool) -> str:
     parts = [
-        room.shared_timeline or timeline_member(",".join(room.timeline), room.limited, room.prev_batch),
+        timeline_member(",".join(room.timeline), room.limited, room.prev_batch),
         f'"{state_key}":{{"events":[{",".join(room.state)}]}}',
         f'"account_data":{{"events":[{",".join(room.account_data)}]}}',
     ]
@@ -107,7 +125,8 @@ def _counts(counts: Counts) -> str:
     return f'{{"notification_count":{counts[0]},"highlight_count":{counts[1]}}}'
 
 
-def _stripped(rooms: Mapping[str, Sequence[str]], name: str) -> str:
+def stripped_members(rooms: Mapping[str, Sequence[str]], name: str) -> str:
+    """As `room_members`, of invited or knocked rooms; `name`: of their stripped state."""
     return ",".join(
         f'{quote(room_id)}:{{"{name}":{{"events":[{",".join(events)}]}}}}' for room_id, events in rooms.items()
     )

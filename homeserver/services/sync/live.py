@@ -47,7 +47,8 @@ class View:
     viewpoint: Viewpoint
     watcher: Watcher = field(default_factory=Watcher)
     pending: int | None = None
-    pending_token: str = ""
+    # The token of the answer given last.
+    last_token: str = ""
     # Unread counts of rooms, as of `counted_to`; missing: to be read from the tables.
     counts: dict[int, RoomCounts] = field(default_factory=dict)
     counted_to: int = 0
@@ -97,8 +98,8 @@ class View:
             self.on_time()
 
     def goes_on(self, token: str) -> bool:
-        """The client holds the token of the pending answer. False if it holds another one, good or not."""
-        return self.pending is not None and token == self.pending_token and self.acknowledge(self.pending)
+        """The client holds the token of the answer given last. False if it holds another one, good or not."""
+        return token == self.last_token and self.acknowledge(self.position if self.pending is None else self.pending)
 
     def acknowledge(self, position: int) -> bool:
         """The client holds the token `position`. False if that is none of this View's: it must be dropped."""

@@ -15,12 +15,13 @@ from homeserver.services.persistence import Persistence
 from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
 from homeserver.services.sync.counts import RoomCounts, Unread
 from homeserver.services.sync.delta import Delta, NotInMemory
+from homeserver.services.sync.from_tables import Begun, FromTables
 from homeserver.services.sync.hearing import Hearing
-from homeserver.services.sync.live import View, Viewpoint, answers_from_memory
+from homeserver.services.sync.live import View, Viewpoint
 from homeserver.services.sync.pages import Pages
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.presence import PresenceSection
-from homeserver.services.sync.tables import Outline, Tables, empty_answer
+from homeserver.services.sync.tables import Tables, empty_answer
 from homeserver.services.sync.views import Views
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.store import Store
@@ -30,8 +31,6 @@ from homeserver.streams.publisher import Publisher
 from homeserver.streams.tail import Tail, Truncated
 from homeserver.streams.turns import Turns
 from homeserver.telemetry import metrics
-
-ROOMS_PER_READ = 50
 
 
 class Sync:
@@ -51,7 +50,6 @@ class Sync:
         epoch: str,
     ) -> None:
         self._database = database
-        self._tables = tables
         self._unread = unread
         self._presence = presence
         self._present = present
@@ -60,6 +58,7 @@ class Sync:
         self._notifier = notifier
         self._clock = clock
         self._epoch = epoch
+        self._from_tables = FromTables(database, tables, present, epoch)
         self._views = Views(database, publisher, tail, notifier)
         self._pages = Pages()
         self._turns = Turns()
@@ -76,6 +75,20 @@ class Sync:
         finally:
             self._presence.disconnect(device)
 
+    def is_whole(self, request: SyncRequest) -> bool:
+        """Whether the answer tells of every room, and at once."""
+        return request.full_state or request.since is None or not self.continues(request.since)
+
+    async def begin(self, request: SyncRequest) -> Begun:
+        """As a call, of a whole answer: its beginning, and its other parts, if there are any, as they are read."""
+        since = None if request.since is None or not self.continues(request.since) else request.since
+        after, upto = None if since is None else since.position, self._publisher.current()
+        device = self._presence.connect(request.user_id, request.device_id, request.set_presence)
+        try:
+            return await self._from_tables.begin(replace(request, since=since), after, upto, _state_key(request))
+        finally:
+            self._presence.disconnect(device)
+
     async def _sync(self, request: SyncRequest) -> bytes:
         since = request.since
         if since is not None and not self.continues(since):
@@ -85,8 +98,7 @@ class Sync:
             upto = self._publisher.current()
             after = None if since is None else since.position
             return render(await self._from_tables(replace(request, since=since), after, upto), state_key)
-        answer = await self._wait(request, since.position)
-        return render(answer, state_key)
+        return await self._wait(request, since.position, state_key)
 
     def continues(self, since: SyncToken) -> bool:
         """Whether a sync from there is not a first one."""
@@ -113,12 +125,10 @@ class Sync:
 
     # --- without a task -------------------------------------------------------------------------------------------
 
-    def listen(self, request: SyncRequest, since: SyncToken, tell: Callable[[bytes | None], None]) -> Hearing | None:
-        """As a call, for a client that is live: `tell` is called with the answer, perhaps at once. None, or told None:
-        it must be asked by a call. `since` stands in for that of `request`."""
-        if since.epoch != self._epoch:
-            return None
-        view = self._views.take(request.live_key, since.position)
+    def listen(self, request: SyncRequest, since: str, tell: Callable[[bytes | None], None]) -> Hearing | None:
+        """As a call, for a client that goes on from the answer given last: `tell` is called with the next one, perhaps
+        at once. None, or told None: it must be asked by a call. `since` stands in for that of `request`."""
+        view = self._views.resume(request.live_key, since)
         if view is None:
             return None
         device = self._presence.connect(request.user_id, request.device_id, request.set_presence)
@@ -143,13 +153,18 @@ class Sync:
         upto = view.looked_to = self._publisher.current()
         if not view.watcher.dirty:
             return None
-        answer, uncounted = self._from_memory(view, upto)
-        if uncounted:
-            raise NotInMemory
-        if answer.is_empty:
-            return None
-        _tell(view, answer, upto)
-        return render(answer, state_key)
+        told = self._messages(view, upto, state_key)
+        if told is None:
+            answer, uncounted = self._from_memory(view, upto)
+            if uncounted:
+                raise NotInMemory
+            if answer.is_empty:
+                return None
+            _tell(view, answer, upto)
+            told = render(answer, state_key)
+        # Nothing is ever published beyond `upto` yet: once the client acknowledges this, all of it is old.
+        view.told, view.watcher.dirty = view.watcher.dirty, set()
+        return told
 
     def nothing(self, view: View, state_key: str) -> bytes:
         """What it is told if there was nothing when it was looked last."""
@@ -159,22 +174,22 @@ class Sync:
 
     # --- with one -------------------------------------------------------------------------------------------------
 
-    async def _wait(self, request: SyncRequest, position: int) -> SyncAnswer:
+    async def _wait(self, request: SyncRequest, position: int, state_key: str) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout
         if request.timeout <= 0 and request.live_key not in self._views:
             nothing = await self._nothing_new(request, position)
             if nothing is not None:
-                return nothing
+                return render(nothing)
         views = self._views
         view = views.take(request.live_key, position) or await views.make(request, position)
         try:
             while True:
-                view.watcher.stirred = False
-                upto = self._publisher.current()
-                answer = await self._answer(view, upto)
+                told = await self._look_everywhere(view, state_key)
+                if told is not None:
+                    return told
                 left = deadline - loop.time()
-                if not answer.is_empty or left <= 0 or self.is_stopping or view.ended:
+                if left <= 0 or self.is_stopping or view.ended:
                     break
                 self._asleep += 1
                 try:
@@ -182,10 +197,21 @@ class Sync:
                         break
                 finally:
                     self._asleep -= 1
-            _tell(view, answer, upto)
-            return answer
+            return self.nothing(view, state_key)
         finally:
             views.give_back(view)
+
+    async def _look_everywhere(self, view: View, state_key: str) -> bytes | None:
+        """As `look`, and from the tables what is not in memory."""
+        try:
+            return self.look(view, state_key)
+        except NotInMemory:
+            upto = view.looked_to
+            answer = await self._answer(view, upto)
+        if answer.is_empty:
+            return None
+        _tell(view, answer, upto)
+        return render(answer, state_key)
 
     async def _nothing_new(self, request: SyncRequest, position: int) -> SyncAnswer | None:
         """The answer to somebody who only asks whether there is anything, if there is nothing: without a View."""
@@ -208,6 +234,20 @@ class Sync:
             await self._count(view, uncounted)
         return answer
 
+    def _messages(self, view: View, upto: int, state_key: str) -> bytes | None:
+        """The answer if it is nothing but messages in one room, which others are told too."""
+        if not view.is_wide:
+            return None
+        delta = Delta(view, self._tail, self._present, self._pages, upto, self._clock.now_ms())
+        try:
+            token = empty_answer(view.request, self._epoch, upto).next_batch
+            told = delta.message(state_key, token)
+        except Truncated as error:
+            raise NotInMemory from error
+        if told is not None:
+            view.pending, view.last_token, view.telling = upto, token, {}
+        return told
+
     def _from_memory(self, view: View, upto: int) -> tuple[SyncAnswer, dict[int, RoomAnswer]]:
         """Also those of its rooms, by number, whose unread counts are to be read. Raises NotInMemory."""
         answer = empty_answer(view.request, self._epoch, upto)
@@ -217,7 +257,7 @@ class Sync:
             delta = Delta(view, self._tail, self._present, self._pages, upto, self._clock.now_ms())
             if delta.is_empty():
                 return answer, {}
-            if not answers_from_memory(view.request):
+            if not view.is_wide:
                 raise NotInMemory
             delta.count()
             told = delta.answer(answer)
@@ -240,35 +280,6 @@ class Sync:
             if number not in moved:
                 view.counts[number] = room.counts
 
-    async def _from_tables(self, request: SyncRequest, after: int | None, upto: int) -> SyncAnswer:
-        tables = self._tables
-        answer = empty_answer(request, self._epoch, upto)
-        outline = await self._database.read(lambda store: tables.outline(store, request, after, upto))
-        answer.account_data = outline.account_data
-        answer.presence = self._people(request, outline, after, upto)
-        for start in range(0, len(outline.told), ROOMS_PER_READ):
-            numbers = outline.told[start : start + ROOMS_PER_READ]
-            read = self._database.read if len(numbers) <= 3 else self._database.read_long
-
-            def work(store: Store, numbers: list[int] = numbers) -> tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]]:
-                return tables.rooms(store, request, outline, numbers, after, upto)
-
-            joined, left = await read(work)
-            answer.joined.update(joined)
-            answer.left.update(left)
-        if outline.standing.invited or outline.standing.knocked:
-            await self._database.read(lambda store: tables.invites(store, request, outline, answer))
-        return answer
-
-    def _people(self, request: SyncRequest, outline: Outline, after: int | None, upto: int) -> list[str]:
-        """Who is online, as from the tables."""
-        rooms = outline.standing.joined.keys()
-        if after is None or request.full_state:
-            return self._present.whole(request, rooms, outline.ignored, upto)
-        # Of those in a new room, or who were ignored until now, the client may hold what is no longer true.
-        anew = rooms if outline.new_wishes else outline.standing.newly_joined & rooms
-        return self._present.changed(request, rooms, outline.ignored, after, upto, anew)
-
     def _is_any_touched(self, request: SyncRequest, viewpoint: Viewpoint, after: int) -> bool:
         """Whether anything concerns the device; also if the tail cannot tell any more."""
         own = user_key(request.user_id), device_key(request.user_id, request.device_id)
@@ -282,7 +293,7 @@ class Sync:
 
 def _tell(view: View, answer: SyncAnswer, upto: int) -> None:
     """Notes in the View what its client is told."""
-    view.pending = upto
+    view.pending, view.last_token = upto, answer.next_batch
     view.telling = {room_id: room.members for room_id, room in answer.joined.items() if room.members}
 
 

@@ -11,8 +11,7 @@ from collections.abc import Hashable
 from homeserver.services.persistence import Persistence
 from homeserver.services.sync.live import View, Viewpoint
 from homeserver.services.sync.request import SyncRequest
-from homeserver.services.viewer import ignored_users
-from homeserver.storage.store import Store
+from homeserver.services.sync.viewpoints import Viewpoints
 from homeserver.streams.keys import user_key
 from homeserver.streams.notifier import Notifier
 from homeserver.streams.publisher import Publisher
@@ -29,7 +28,7 @@ class Views:
     """Lives on the loop."""
 
     def __init__(self, database: Persistence, publisher: Publisher, tail: Tail, notifier: Notifier) -> None:
-        self._database = database
+        self._tables = Viewpoints(database, publisher)
         self._publisher = publisher
         self._tail = tail
         self._notifier = notifier
@@ -55,6 +54,15 @@ class Views:
         self._views.move_to_end(key)
         return view
 
+    def resume(self, key: Hashable, token: str) -> View | None:
+        """As `take`, for who holds the token of the answer given last."""
+        view = self._views.get(key)
+        if view is None or view.busy or not view.goes_on(token):
+            return None
+        view.busy = True
+        self._views.move_to_end(key)
+        return view
+
     async def make(self, request: SyncRequest, position: int) -> View:
         """One for a request that finds none; it takes the place of the one before."""
         key = request.live_key
@@ -72,6 +80,7 @@ class Views:
         self._drop_idle()
         if key not in self._views:
             self._views[key] = view
+            view.is_kept = True
             self._weigh(view)
         return view
 
@@ -79,7 +88,7 @@ class Views:
         """Its request was answered, or ended."""
         view.busy = False
         view.used_at = asyncio.get_running_loop().time()
-        if self._views.get(view.request.live_key) is not view:
+        if not view.is_kept:
             self._notifier.unwatch(view.watcher)
             return
         view.answers += 1
@@ -106,19 +115,7 @@ class Views:
         if known is not None and not self.is_touched(user_key(user_id), known[1]):
             self._viewpoints.move_to_end(user_id)
             return known[0]
-        as_of = self._publisher.current()
-
-        def work(store: Store) -> Viewpoint:
-            rows = store.memberships.list_of_user(user_id)
-            numbers = [row.room for row in rows if row.membership == "join"]
-            return Viewpoint(
-                {room.number: room.room_id for room in store.rooms.list_by_numbers(numbers)},
-                ignored_users(store.account_data.find(user_id, 0, "m.ignored_user_list")) - {user_id},
-                store.counts.list_classes(user_id),
-                max((row.position for row in rows), default=0),
-            )
-
-        viewpoint = await self._database.read(work)
+        viewpoint, as_of = await self._tables.read(user_id)
         self._viewpoints[user_id] = (viewpoint, as_of)
         if len(self._viewpoints) > MAX_VIEWPOINTS:
             self._viewpoints.popitem(last=False)
@@ -146,6 +143,7 @@ class Views:
     def _remove(self, key: Hashable) -> View:
         """Whoever waits on it may go on: a View that nobody else can get."""
         view = self._views.pop(key)
+        view.is_kept = False
         self._bytes -= view.weighed
         if not view.busy:
             self._notifier.unwatch(view.watcher)
