@@ -10,7 +10,7 @@ from homeserver.http.answers import Answer
 from homeserver.http.request import Request
 from homeserver.http.routing import Route
 from homeserver.services.accounts.requester import Requester
-from homeserver.services.rooms import history
+from homeserver.services.rooms import history, pages
 
 ROOM = "/_matrix/client/v3/rooms/{room_id}"
 DEFAULT_CONTEXT = 10
@@ -22,20 +22,20 @@ class History:
 
     def routes(self, door: Door) -> list[Route]:
         return [
-            door.user("GET", f"{ROOM}/messages", self.messages),
+            door.user("GET", f"{ROOM}/messages", self.messages, limit="history"),
             door.user("GET", f"{ROOM}/event/{{event_id}}", self.event),
-            door.user("GET", f"{ROOM}/context/{{event_id}}", self.context),
+            door.user("GET", f"{ROOM}/context/{{event_id}}", self.context, limit="history"),
         ]
 
     async def messages(self, request: Request, requester: Requester) -> Result:
         request.required("dir")
         direction, filter = request.choice("dir", ("b", "f"), ""), event_filter(request)
-        wanted = history.PageRequest(
+        wanted = pages.PageRequest(
             room_id=room_id(request),
             start=request.text("from"),
             stop=request.text("to"),
             backwards=direction == "b",
-            limit=request.integer("limit", filter.limit, minimum=1, maximum=history.MAX_LIMIT),
+            limit=request.integer("limit", filter.limit, minimum=1, maximum=pages.MAX_LIMIT),
             filter=filter,
         )
         return Answer(body=await self._history.page(requester.user_id, requester.device_id, wanted))
@@ -45,7 +45,7 @@ class History:
         return Answer(body=await self._history.event(requester.user_id, requester.device_id, room, event_id))
 
     async def context(self, request: Request, requester: Requester) -> Result:
-        limit = request.integer("limit", DEFAULT_CONTEXT, maximum=history.MAX_LIMIT)
+        limit = request.integer("limit", DEFAULT_CONTEXT, maximum=pages.MAX_LIMIT)
         found = await self._history.context(
             requester.user_id,
             requester.device_id,

@@ -20,7 +20,7 @@ class InitialSync:
 
     def routes(self, door: Door) -> list[Route]:
         return [
-            door.user("GET", f"{V3}/rooms/{{room_id}}/initialSync", self.room),
+            door.user("GET", f"{V3}/rooms/{{room_id}}/initialSync", self.room, limit="history"),
             door.user("GET", f"{V3}/events/{{event_id}}", self.event),
         ]
 

@@ -16,6 +16,8 @@ from homeserver.services.rooms import relations, threads
 
 ROOM = "/_matrix/client/v1/rooms/{room_id}"
 RELATIONS = f"{ROOM}/relations/{{event_id}}"
+# COMPAT: what clients ask a server that does not say version 1.10 of the spec.
+UNSTABLE_RECURSE = "org.matrix.msc3981.recurse"
 
 
 class Relations:
@@ -25,13 +27,14 @@ class Relations:
 
     def routes(self, door: Door) -> list[Route]:
         return [
-            door.user("GET", RELATIONS, self.relations),
-            door.user("GET", f"{RELATIONS}/{{rel_type}}", self.relations),
-            door.user("GET", f"{RELATIONS}/{{rel_type}}/{{event_type}}", self.relations),
-            door.user("GET", f"{ROOM}/threads", self.threads),
+            door.user("GET", RELATIONS, self.relations, limit="history"),
+            door.user("GET", f"{RELATIONS}/{{rel_type}}", self.relations, limit="history"),
+            door.user("GET", f"{RELATIONS}/{{rel_type}}/{{event_type}}", self.relations, limit="history"),
+            door.user("GET", f"{ROOM}/threads", self.threads, limit="history"),
         ]
 
     async def relations(self, request: Request, requester: Requester) -> Result:
+        recurse = "recurse" if request.text("recurse") is not None else UNSTABLE_RECURSE
         wanted = relations.RelationsRequest(
             room_id=room_id(request),
             event_id=request.parameters["event_id"],
@@ -41,7 +44,7 @@ class Relations:
             stop=request.text("to"),
             backwards=request.choice("dir", ("b", "f"), "b") == "b",
             limit=request.integer("limit", relations.DEFAULT_LIMIT, minimum=1, maximum=relations.MAX_LIMIT),
-            recurse=None if request.text("recurse") is None else request.boolean("recurse", False),
+            recurse=None if request.text(recurse) is None else request.boolean(recurse, False),
         )
         return Answer(body=await self._relations.page(requester.user_id, requester.device_id, wanted))
 

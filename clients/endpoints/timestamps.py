@@ -16,7 +16,8 @@ class Timestamps:
         self._timestamps = timestamps
 
     def routes(self, door: Door) -> list[Route]:
-        return [door.user("GET", "/_matrix/client/v1/rooms/{room_id}/timestamp_to_event", self.closest)]
+        path = "/_matrix/client/v1/rooms/{room_id}/timestamp_to_event"
+        return [door.user("GET", path, self.closest, limit="timestamps")]
 
     async def closest(self, request: Request, requester: Requester) -> Result:
         request.required("ts")

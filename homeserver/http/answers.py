@@ -1,4 +1,4 @@
-"""What an endpoint answers: an `Answer`, or a mapping that becomes one.
+"""What an endpoint answers: an `Answer`, or a mapping that becomes one; rarely a `StreamedAnswer`.
 
 Not here: how it is written to the wire (`homeserver.http.wire`). An answer is never compressed: compression of what
 mixes secrets with a stranger's text tells the secrets by its length.
@@ -7,7 +7,7 @@ mixes secrets with a stranger's text tells the secrets by its length.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -46,6 +46,18 @@ class Answer:
         if self.headers:
             for name, value in self.headers.items():
                 check_header(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer that is made while it is sent, for what would be too large to hold: JSON, status 200.
+
+    `first` is its beginning. `rest` is asked for more once the client has taken most of what there was, and closed in
+    any case. What it raises can only end the connection.
+    """
+
+    first: bytes
+    rest: AsyncGenerator[bytes, None]
 
 
 def json_answer(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Answer:

@@ -214,6 +214,11 @@ class Connection(web.RequestHandler):
         while self.writing_paused:
             await self._drained(transport)
 
+    def cut(self) -> None:
+        """End the connection at once: the client must not take what it has for a whole answer."""
+        if self.transport is not None:
+            self.transport.abort()
+
     async def _drained(self, transport: asyncio.Transport) -> None:
         waiting = transport.get_write_buffer_size()
         try:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 
 from homeserver.domain.errors import LimitExceeded, RemoteError, RequestError
-from homeserver.http.answers import Answer, json_answer
+from homeserver.http.answers import Answer, StreamedAnswer, json_answer
 from homeserver.http.errors import internal_error, remote_error, request_error
 from homeserver.http.request import Request
 from homeserver.http.routing import Route, Router
@@ -36,7 +36,7 @@ class Edge:
         self._preflights = RouteMetrics("OPTIONS")
         self._unrouted = RouteMetrics("unknown")
 
-    async def answer(self, request: Request) -> tuple[Answer | Upgrade, RouteMetrics]:
+    async def answer(self, request: Request) -> tuple[Answer | StreamedAnswer | Upgrade, RouteMetrics]:
         """The answer, and where it is to be counted."""
         if request.method == "OPTIONS":
             return _PREFLIGHT, self._preflights
@@ -47,7 +47,9 @@ class Edge:
                 metrics = self._route_metrics[route]
                 request.body_limit = route.body_limit
                 result = await route.endpoint(request)
-                return result if isinstance(result, Answer | Upgrade) else json_answer(result), metrics
+                if isinstance(result, Answer | StreamedAnswer | Upgrade):
+                    return result, metrics
+                return json_answer(result), metrics
             except RequestError as error:
                 if isinstance(error, LimitExceeded):
                     LIMITED.labels(error.limit).inc()
@@ -72,8 +74,9 @@ def logs_access() -> bool:
     return _access_log.isEnabledFor(logging.INFO)
 
 
-def log_access(request: Request, answer: Answer, seconds: float) -> None:
-    """One line for a request that was answered, if anybody wants to read it."""
+def log_access(request: Request, answer: Answer, seconds: float, size: int | None = None) -> None:
+    """One line for a request that was answered, if anybody wants to read it. `size`: of what was sent, if it is not
+    the body of `answer`."""
     if not logs_access():
         return
     fields = {
@@ -81,7 +84,7 @@ def log_access(request: Request, answer: Answer, seconds: float) -> None:
         "target": request.target,
         "status": answer.status,
         "ms": round(seconds * 1000, 1),
-        "bytes": len(answer.body),
+        "bytes": len(answer.body) if size is None else size,
         "remote": request.remote,
     }
     _access_log.info("request", extra={"fields": fields})

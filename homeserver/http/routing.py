@@ -15,17 +15,17 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from homeserver.domain.errors import NotFound
-from homeserver.http.answers import Answer
+from homeserver.http.answers import Answer, StreamedAnswer
 from homeserver.http.errors import MethodNotAllowed
 from homeserver.http.request import DEFAULT_BODY_LIMIT, Request, decode
 from homeserver.http.upgrade import Upgrade
 
-Endpoint = Callable[[Request], Awaitable[Answer | Mapping[str, Any] | Upgrade]]
+Endpoint = Callable[[Request], Awaitable[Answer | StreamedAnswer | Mapping[str, Any] | Upgrade]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """One method on one path. `limit` names the row of the door's table of rate limits, `body_limit` is in bytes.
+    """One method on one path. `limits` names rows of the door's table of rate limits, `body_limit` is in bytes.
 
     Compared and hashed by identity: that is all that is asked of it on every request.
     """
@@ -35,7 +35,7 @@ class Route:
     endpoint: Endpoint
     _: KW_ONLY
     name: str = ""
-    limit: str | None = None
+    limits: tuple[str, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT
 
     @property

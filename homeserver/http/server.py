@@ -15,14 +15,16 @@ import itertools
 import logging
 import ssl
 from collections.abc import Iterable
+from contextlib import aclosing
 from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_writer import HttpVersion11
 
+from homeserver.domain.errors import RequestError
 from homeserver.http.acceptor import Acceptor
 from homeserver.http.addresses import forwarded_for
-from homeserver.http.answers import json_answer
+from homeserver.http.answers import Answer, StreamedAnswer, json_answer
 from homeserver.http.body import Body, expects_continue
 from homeserver.http.connection import ENDS, GOES_ON, Connection, Exchange, Written
 from homeserver.http.edge import Edge, log_access
@@ -30,10 +32,10 @@ from homeserver.http.limits import ServerLimits
 from homeserver.http.request import Request
 from homeserver.http.routing import Route
 from homeserver.http.upgrade import Line, Occupant, Upgrade
-from homeserver.http.wire import Heads, has_body
+from homeserver.http.wire import LAST_CHUNK, Heads, chunk, has_body
 from homeserver.ports import Clock
 from homeserver.telemetry import logs
-from homeserver.telemetry.metrics import HTTP_REQUESTS_IN_FLIGHT
+from homeserver.telemetry.metrics import HTTP_REQUESTS_IN_FLIGHT, UNFORESEEN_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -150,11 +152,16 @@ class HttpServer:
                     return ENDS
                 answer = _NOT_AN_UPGRADE
             close = self._must_close(exchange)
-            body = answer.body if has_body(answer.status) and request.method != "HEAD" else b""
-            await connection.send(self._heads.head(answer, close=close), body)
+            if isinstance(answer, StreamedAnswer):
+                size = await self._stream(exchange, answer, close)
+                answer = Answer()
+            else:
+                body = answer.body if has_body(answer.status) and request.method != "HEAD" else b""
+                await connection.send(self._heads.head(answer, close=close), body)
+                size = len(answer.body)
             seconds = asyncio.get_running_loop().time() - started
             metrics.observe(answer.status, seconds)
-            log_access(request, answer, seconds)
+            log_access(request, answer, seconds, size)
             if not exchange.payload.is_eof() and not expects_continue(request.headers):
                 await connection.discard(exchange.payload)
             return ENDS if close else GOES_ON
@@ -166,6 +173,40 @@ class HttpServer:
             self._in_flight.discard(connection)
             if self._is_quiet():
                 self._quiet.set()
+
+    async def _stream(self, exchange: Exchange, answer: StreamedAnswer, close: bool) -> int:
+        """Sends the parts of an answer as the client takes them; how many bytes they were.
+
+        If a part cannot be made, the connection is cut: only so the client learns that it has not all of it.
+        """
+        connection, message = exchange.connection, exchange.message
+        chunked = message.version == HttpVersion11
+        head = self._heads.streamed(chunked=chunked, close=close)
+        async with aclosing(answer.rest) as rest:
+            if message.method == "HEAD":
+                await connection.send(head, b"")
+                return 0
+            await connection.send(head, chunk(answer.first) if chunked else answer.first)
+            size = len(answer.first)
+            try:
+                async for part in rest:
+                    if part:
+                        await connection.send(b"", chunk(part) if chunked else part)
+                        size += len(part)
+                    del part  # while the next one is made
+            except ConnectionError:
+                raise
+            except Exception as error:  # the edge of one request: its endpoint has returned long ago
+                if isinstance(error, RequestError):
+                    log.warning("An answer was cut short: %s", error)
+                else:
+                    log.exception("A part of the answer to %s %s could not be made", message.method, message.path)
+                    UNFORESEEN_ERRORS.labels("http").inc()
+                connection.cut()
+                raise ConnectionAbortedError("The answer was cut short") from error
+            if chunked:
+                await connection.send(b"", LAST_CHUNK)
+        return size
 
     def _hand_over(self, connection: Connection, line: Line) -> None:
         self._lines.add(line)

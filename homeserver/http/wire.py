@@ -19,6 +19,8 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = b"Connection: close\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
 def _lines(headers: dict[str, str]) -> bytes:
@@ -51,12 +53,23 @@ class Heads:
         end = _CLOSE if close else b""
         return b"%b%b%b%b%b\r\n" % (_STATUS_LINES[answer.status], headers, length, self._date_line(), end)
 
+    def streamed(self, *, chunked: bool, close: bool) -> bytes:
+        """The head of a StreamedAnswer. Not `chunked`: its end is that of the connection."""
+        framing = _CHUNKED if chunked else b""
+        end = _CLOSE if close else b""
+        return b"%b%b%b%b%b\r\n" % (_STATUS_LINES[200], _JSON_LINES, framing, self._date_line(), end)
+
     def _date_line(self) -> bytes:
         second = self._clock.now_ms() // 1000
         if second != self._second:
             self._second = second
             self._date = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
         return self._date
+
+
+def chunk(part: bytes) -> bytes:
+    """A piece of a chunked body, which is not empty."""
+    return b"%x\r\n%b\r\n" % (len(part), part)
 
 
 def has_body(status: int) -> bool:

@@ -35,8 +35,12 @@ class ReadableRoom:
 
 def readable_room(store: Store, user_id: str, room_id: str) -> ReadableRoom:
     """Raises Forbidden if the user was never in the room, or has forgotten it, and it is not open to the world."""
-    row = store.rooms.find(room_id)
-    membership = None if row is None else store.memberships.find(user_id, row.number)
+    found = store.memberships.find_in_room(user_id, room_id)
+    return as_readable(store, user_id, *(found or (None, None)))
+
+
+def as_readable(store: Store, user_id: str, row: RoomRow | None, membership: MembershipRow | None) -> ReadableRoom:
+    """As `readable_room`, of what was found already of the room (None: it is not known) and of the user in it."""
     if row is not None and membership is not None:
         if membership.membership == "join":
             return ReadableRoom(row, membership, None)
@@ -52,11 +56,17 @@ def readable_room(store: Store, user_id: str, room_id: str) -> ReadableRoom:
 
 def joined_room(store: Store, user_id: str, room_id: str) -> RoomRow:
     """Raises Forbidden if the user is not joined now."""
-    row = store.rooms.find(room_id)
-    membership = None if row is None else store.memberships.find(user_id, row.number)
+    row, membership = store.memberships.find_in_room(user_id, room_id) or (None, None)
     if row is None or membership is None or membership.membership != "join":
         raise Forbidden("You are not in this room")
     return row
+
+
+def joined_since(room: ReadableRoom) -> int | None:
+    """The anchor after which the viewer, who has been joined since, sees all there is; None if there is none such."""
+    if room.membership is None or not room.is_joined or not room.row.open_history:
+        return None
+    return room.membership.position
 
 
 def readable_event(store: Store, user_id: str, room_id: str, event_id: str) -> tuple[ReadableRoom, EventRow]:
@@ -74,8 +84,8 @@ def visible_events(
 ) -> list[tuple[EventRow, str | None]]:
     """Those of `rows` that the user may see, each with the user's membership at it, if it is known."""
     rows = [row for row in rows if row.anchor is not None and (room.left_at is None or row.anchor <= room.left_at)]
-    since = room.membership.position if room.is_joined and room.membership is not None else None
-    if since is not None and room.row.open_history and all((row.anchor or 0) > since for row in rows):
+    since = joined_since(room)
+    if since is not None and all((row.anchor or 0) > since for row in rows):
         return [(row, "join") for row in rows]
     return _by_state(store, room, user_id, rows)
 

@@ -3,13 +3,14 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-event-format
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from homeserver.domain.canonical import canonical_json
 from homeserver.services.aggregations import Bundle, Onlooker, load_bundles
+from homeserver.storage.event_texts import Asker, EventText
 from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.store import Store
 
@@ -31,6 +32,10 @@ class ClientForm:
         self._now_ms = now_ms
         self._redactions: Mapping[str, EventRow] = {}
         self._bundles: Mapping[str, Bundle] = bundles or {}
+
+    def asker(self, unsigned: str = "", members: str = "") -> Asker:
+        """For texts that the database writes (`EventTexts`). Both as JSON, each member after a comma."""
+        return Asker(self._now_ms, self._user_id, self._device_id, unsigned, members)
 
     def prepare(self, store: Store, rows: Iterable[EventRow]) -> None:
         """Loads what redacted the events that are redacted."""
@@ -62,6 +67,27 @@ class ClientForm:
             unsigned.append(f'"m.relations":{{{self._relations(bundle, room_id)}}}')
         client = row.client if row.type != "m.room.redaction" else with_redacts(row.client)
         return join_event(client, row.event_id, ",".join(unsigned), room_id)
+
+    def complete(
+        self,
+        store: Store,
+        texts: Sequence[EventText],
+        membership: str | None,
+        room_id: str | None = None,
+        onlooker: Onlooker | None = None,
+    ) -> Sequence[EventText]:
+        """Makes those anew that lack something. `onlooker`: who is told what is bundled with the events, if that is
+        told; then all are of one room."""
+        odd = [one for one in texts if not one.plain or (one.parent and onlooker is not None)]
+        if not odd:
+            return texts
+        rows = store.events.list_by_numbers(one.number for one in odd)
+        self.prepare(store, rows.values())
+        parents = [rows[one.number] for one in odd if one.parent]
+        if onlooker is not None and parents:
+            self.bundle(store, onlooker, parents, {row.event_id for row in parents})
+        made = {number: self.event(row, membership, room_id) for number, row in rows.items()}
+        return [one._replace(text=made[one.number]) if one.number in made else one for one in texts]
 
     def _relations(self, bundle: Bundle, room_id: str | None) -> str:
         parts: list[str] = []

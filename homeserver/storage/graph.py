@@ -6,6 +6,7 @@ cost is that of what it finds, however long the chains and however wide the leve
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from homeserver.storage.transaction import Statement, Transaction
 
@@ -17,6 +18,11 @@ TABLES = "events e LEFT JOIN state_keys k ON k.number = e.key"
 
 FIND = Statement("find_pdu", "text", f"SELECT {COLUMNS} FROM {TABLES} WHERE e.event_id = $1")
 LIST = Statement("list_pdus", "bigint[]", f"SELECT {COLUMNS} FROM {TABLES} WHERE e.number = ANY($1)")
+TEXTS = Statement(
+    "list_pdu_texts",
+    "bigint[]",
+    "SELECT number, event_id, type, client, wire FROM events WHERE number = ANY($1) AND rejected IS NULL",
+)
 # UNION leaves out what was met before, and rows are computed one by one as the LIMIT asks for them. The array, not a
 # join with its elements: so an index is used at every level, whatever the planner thinks of the size of the levels.
 AUTH_CHAIN = Statement(
@@ -68,6 +74,16 @@ class PduRow:
     wire: str
 
 
+class PduText(NamedTuple):
+    """What is told of an event that was not rejected. A tuple like the row: a room's whole state is made of them."""
+
+    number: int
+    event_id: str
+    type: str
+    client: str
+    wire: str
+
+
 class Graph:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -80,6 +96,11 @@ class Graph:
         """By number."""
         wanted = list(numbers)
         return {row[0]: PduRow(*row) for row in self._transaction.fetch(LIST, wanted)} if wanted else {}
+
+    def list_texts(self, numbers: Iterable[int]) -> dict[int, PduText]:
+        """By number. What was rejected is left out."""
+        wanted = list(numbers)
+        return {row[0]: PduText._make(row) for row in self._transaction.fetch(TEXTS, wanted)} if wanted else {}
 
     def list_ids(self, numbers: Iterable[int]) -> dict[int, str]:
         """Event ids by number."""

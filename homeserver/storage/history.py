@@ -25,6 +25,15 @@ LIVE = Statement(
     f"SELECT {COLUMNS} FROM {TABLES} WHERE e.room = $1 AND e.anchor > $2 AND e.anchor <= $3 AND e.live"
     " ORDER BY e.anchor DESC, e.rank DESC LIMIT $4",
 )
+LIVE_AFTER = Statement(
+    "list_live_events_after",
+    "bigint[], bigint, bigint, int",
+    f"SELECT {COLUMNS} FROM unnest($1) AS w(room) CROSS JOIN LATERAL ("
+    "SELECT * FROM events i WHERE i.room = w.room AND i.anchor > $2 AND i.anchor <= $3 AND i.live"
+    " ORDER BY i.anchor, i.rank LIMIT $4) e"
+    " LEFT JOIN state_keys k ON k.number = e.key LEFT JOIN events b ON b.number = e.replaces"
+    " ORDER BY e.anchor, e.rank LIMIT $4",
+)
 BACKWARDS = Statement(
     "page_backwards",
     "bigint, bigint, int, bigint, int, int",
@@ -97,7 +106,7 @@ class History:
 
     def list_live(self, room: int, after: int, upto: int, limit: int) -> list[EventRow]:
         """The newest `limit` live events with after < anchor <= upto, newest first."""
-        return [EventRow(*row) for row in self._transaction.fetch(LIVE, room, after, upto, limit)]
+        return [EventRow._make(row) for row in self._transaction.fetch(LIVE, room, after, upto, limit)]
 
     def list_live_in_rooms(self, ranges: dict[int, tuple[int, int]], limit: int) -> dict[int, list[EventRow]]:
         """As `list_live` for many rooms in one query; `ranges`: (after, upto) by room."""
@@ -105,12 +114,18 @@ class History:
         if ranges:
             after, upto = zip(*ranges.values(), strict=True)
             for row in self._transaction.fetch(LIVE_IN_ROOMS, list(ranges), list(after), list(upto), limit):
-                found[row[2]].append(EventRow(*row))
+                found[row[2]].append(EventRow._make(row))
         return found
+
+    def list_live_after(self, rooms: list[int], after: int, upto: int, limit: int) -> list[EventRow]:
+        """The oldest `limit` live events of some rooms with after < anchor <= upto, oldest first."""
+        if not rooms:
+            return []
+        return [EventRow(*row) for row in self._transaction.fetch(LIVE_AFTER, rooms, after, upto, limit)]
 
     def list_by_position(self, after: int, upto: int, limit: int) -> list[EventRow]:
         """The oldest `limit` live events of all rooms with after < position <= upto, in order: what followers read."""
-        return [EventRow(*row) for row in self._transaction.fetch(BY_POSITION, after, upto, limit)]
+        return [EventRow._make(row) for row in self._transaction.fetch(BY_POSITION, after, upto, limit)]
 
     def find_gap(self, room: int, newest: Place, oldest: Place) -> EventRow | None:
         """The newest event between two places (both included) before which events are missing."""
@@ -131,17 +146,17 @@ class History:
     def list_with_back_filled(self, after: int, upto: int, limit: int) -> list[EventRow]:
         """As `list_by_position`, with those that were fetched to fill gaps; a few more than `limit` if the last ones
         share a position."""
-        return [EventRow(*row) for row in self._transaction.fetch(WITH_BACK_FILLED, after, upto, limit)]
+        return [EventRow._make(row) for row in self._transaction.fetch(WITH_BACK_FILLED, after, upto, limit)]
 
     def list_before_position(self, before: int, limit: int) -> list[EventRow]:
         """As `list_with_back_filled`, the newest below a position, newest first."""
-        return [EventRow(*row) for row in self._transaction.fetch(BEFORE_POSITION, before, limit)]
+        return [EventRow._make(row) for row in self._transaction.fetch(BEFORE_POSITION, before, limit)]
 
     def list_by_time(self, room: int, ts: int, number: int | None, limit: int, *, backwards: bool) -> list[EventRow]:
         """Events sent at or before `ts` (ms), the latest first; or at or after it, the earliest first. `number`: those
         behind the event of that number, which was sent at `ts`."""
         statement = EARLIER if backwards else LATER
-        return [EventRow(*row) for row in self._transaction.fetch(statement, room, ts, number, limit)]
+        return [EventRow._make(row) for row in self._transaction.fetch(statement, room, ts, number, limit)]
 
     def rooms_with_events_after(self, rooms: list[int], after: int) -> set[int]:
         """Those of `rooms` whose newest event comes after the position `after`."""
@@ -150,13 +165,13 @@ class History:
     def page_backwards(self, room: int, start: Place, stop: Place, limit: int) -> list[EventRow]:
         """Events at or before `start` and after `stop`, newest first."""
         return [
-            EventRow(*row)
+            EventRow._make(row)
             for row in self._transaction.fetch(BACKWARDS, room, start.anchor, start.rank, stop.anchor, stop.rank, limit)
         ]
 
     def page_forwards(self, room: int, start: Place, stop: Place, limit: int) -> list[EventRow]:
         """Events after `start` and at or before `stop`, oldest first."""
         return [
-            EventRow(*row)
+            EventRow._make(row)
             for row in self._transaction.fetch(FORWARDS, room, start.anchor, start.rank, stop.anchor, stop.rank, limit)
         ]

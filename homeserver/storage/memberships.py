@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from homeserver.storage.events import COLUMNS as EVENT_COLUMNS
 from homeserver.storage.events import EventRow, parse_members
-from homeserver.storage.transaction import Statement, Transaction
+from homeserver.storage.rooms import COLUMNS as ROOM_COLUMNS
+from homeserver.storage.rooms import RoomRow
+from homeserver.storage.transaction import Row, Statement, Transaction
 
 COLUMNS = "user_id, room, membership, event, position, sender, local, display_name"
+ROOM_WIDTH, MEMBERSHIP_WIDTH = ROOM_COLUMNS.count(",") + 1, COLUMNS.count(",") + 1
 SET = Statement(
     "set_membership",
     "text, bigint, text, bigint, bigint, text, boolean, text",
@@ -26,6 +29,21 @@ SET_MANY = Statement(
 )
 FIND = Statement(
     "find_membership", "text, bigint", f"SELECT {COLUMNS} FROM memberships WHERE user_id = $1 AND room = $2"
+)
+_IN_ROOM = (
+    f"{ROOM_COLUMNS}, m.user_id, m.room, m.membership, m.event, m.position, m.sender, m.local, m.display_name"
+    "%s FROM rooms r LEFT JOIN memberships m ON m.room = r.number AND m.user_id = $1 WHERE r.room_id = $2"
+)
+FIND_IN_ROOM = Statement("find_room_with_membership", "text, text", f"SELECT {_IN_ROOM % ''}")
+FIND_READER = Statement(
+    "find_room_for_reader",
+    "text, text",
+    "SELECT "
+    + _IN_ROOM
+    % (
+        ", EXISTS (SELECT 1 FROM events g WHERE g.room = r.number AND g.gap_before), (SELECT a.content"
+        " FROM account_data a WHERE a.user_id = $1 AND a.room = 0 AND a.type = 'm.ignored_user_list')"
+    ),
 )
 LOCK = Statement(
     "lock_membership", "text, bigint", "SELECT 1 FROM memberships WHERE user_id = $1 AND room = $2 FOR NO KEY UPDATE"
@@ -103,6 +121,17 @@ class MembershipRow:
     display_name: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What somebody who pages through a room begins with. `ignored`: the content of their m.ignored_user_list;
+    `has_gaps`: somewhere in the room's history events are missing."""
+
+    row: RoomRow
+    membership: MembershipRow | None
+    has_gaps: bool
+    ignored: str | None
+
+
 class Memberships:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -125,6 +154,16 @@ class Memberships:
     def find(self, user_id: str, room: int) -> MembershipRow | None:
         rows = self._transaction.fetch(FIND, user_id, room)
         return MembershipRow(*rows[0]) if rows else None
+
+    def find_in_room(self, user_id: str, room_id: str) -> tuple[RoomRow, MembershipRow | None] | None:
+        """The room, and where the user stands in it; None if no such room is known."""
+        rows = self._transaction.fetch(FIND_IN_ROOM, user_id, room_id)
+        return _in_room(rows[0]) if rows else None
+
+    def find_reader(self, user_id: str, room_id: str) -> Reader | None:
+        """None if no such room is known."""
+        rows = self._transaction.fetch(FIND_READER, user_id, room_id)
+        return Reader(*_in_room(rows[0]), *rows[0][-2:]) if rows else None
 
     def lock(self, user_id: str, room: int) -> None:
         """What else locks this membership, or changes it, waits until the transaction ends."""
@@ -184,7 +223,7 @@ class Memberships:
 
     def list_member_events(self, room: int, memberships: Iterable[str]) -> list[EventRow]:
         """The member events of the current state with one of these memberships, in the order of joining."""
-        return [EventRow(*row) for row in self._transaction.fetch(MEMBER_EVENTS, room, list(memberships))]
+        return [EventRow._make(row) for row in self._transaction.fetch(MEMBER_EVENTS, room, list(memberships))]
 
     def find_last_stay(self, room: int, key: int) -> tuple[int, int | None] | None:
         """The positions at which the member event at state key number `key` last became a join, and at which it
@@ -234,3 +273,8 @@ class Memberships:
             "SELECT room, events FROM invite_states WHERE user_id = %s AND room = ANY(%s)", user_id, rooms
         )
         return {room: events for room, events in rows}
+
+
+def _in_room(row: Row) -> tuple[RoomRow, MembershipRow | None]:
+    mine = row[ROOM_WIDTH : ROOM_WIDTH + MEMBERSHIP_WIDTH]
+    return RoomRow(*row[:ROOM_WIDTH]), None if mine[0] is None else MembershipRow(*mine)

@@ -75,6 +75,14 @@ CURRENT_OF_ROOMS = Statement(
     "SELECT c.room, c.key, c.event FROM unnest($1, $2) AS w(room, generation)"
     " JOIN current_state c ON c.room = w.room AND c.generation = w.generation AND ($3 IS NULL OR c.key = ANY($3))",
 )
+# $3: keys of member events; of those without any other.
+CURRENT_WITHOUT_MEMBERS = Statement(
+    "current_state_without_members",
+    "bigint[], int[], int[]",
+    "SELECT c.room, c.key, c.event FROM unnest($1, $2) AS w(room, generation)"
+    " JOIN current_state c ON c.room = w.room AND c.generation = w.generation WHERE c.key = ANY($3)"
+    " OR NOT EXISTS (SELECT 1 FROM state_keys k WHERE k.number = c.key AND k.type = 'm.room.member')",
+)
 # Of each key that changed after a position: what stood there before its first such change.
 CHANGED_AFTER = Statement(
     "state_changed_after",
@@ -82,6 +90,14 @@ CHANGED_AFTER = Statement(
     "SELECT DISTINCT ON (c.room, c.key) c.room, c.key, c.before FROM unnest($1, $2) AS w(room, position)"
     " JOIN state_changes c ON c.room = w.room AND c.position > w.position AND ($3 IS NULL OR c.key = ANY($3))"
     " ORDER BY c.room, c.key, c.position",
+)
+# By the events with which state changed: these are found by their positions.
+ROOMS_CHANGED = Statement(
+    "list_rooms_changed",
+    "int, bigint, bigint, int",
+    "SELECT e.position, e.room FROM events e"
+    " JOIN state_changes c ON c.room = e.room AND c.position = e.position AND c.key = $1"
+    " WHERE e.position > $2 AND e.position <= $3 AND e.live ORDER BY e.position LIMIT $4",
 )
 
 
@@ -218,11 +234,23 @@ class State:
                 found[room].append(Changed(key, (type, state_key), before, since))
         return found
 
+    def list_rooms_changed(self, key: StateKey, after: int, upto: int, limit: int) -> list[tuple[int, int]]:
+        """(position, room) of the first changes at `key` with after < position <= upto, in any room."""
+        numbers = self.number_keys([key])
+        if not numbers:
+            return []
+        rows = self._transaction.fetch(ROOMS_CHANGED, numbers[key], after, upto, limit)
+        return [(position, room) for position, room in rows]
+
     def list_as_of(
-        self, places: Mapping[int, tuple[int, int]], keys: Sequence[StateKey] | None = None
+        self,
+        places: Mapping[int, tuple[int, int]],
+        keys: Sequence[StateKey] | None = None,
+        members: Iterable[str] | None = None,
     ) -> dict[int, dict[int, int]]:
         """The states of rooms, each as of a position: event number by key number, by room. `places`: (generation,
-        position) by room; `keys`: all if None."""
+        position) by room; `keys`: all if None. `members`: other member events than those of these users may be left
+        out, which spares much in large rooms."""
         states: dict[int, dict[int, int]] = {room: {} for room in places}
         if not places:
             return states
@@ -230,7 +258,11 @@ class State:
         generations = [generation for generation, _ in places.values()]
         positions = [position for _, position in places.values()]
         numbers = None if keys is None else list(self.number_keys(keys).values())
-        for room, key, event in self._transaction.fetch(CURRENT_OF_ROOMS, rooms, generations, numbers):
+        statement, chosen = CURRENT_OF_ROOMS, numbers
+        if members is not None:
+            named = self.number_keys([("m.room.member", user_id) for user_id in members])
+            statement, chosen = CURRENT_WITHOUT_MEMBERS, list(named.values())
+        for room, key, event in self._transaction.fetch(statement, rooms, generations, chosen):
             states[room][key] = event
         for room, key, before in self._transaction.fetch(CHANGED_AFTER, rooms, positions, numbers):
             if before is None:

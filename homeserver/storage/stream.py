@@ -2,21 +2,17 @@
 
 from collections.abc import Callable, Sequence
 
+from homeserver.domain.event import StateKey
 from homeserver.storage.database import Database
 from homeserver.storage.events import EventRow
 from homeserver.storage.store import Store
 
 
-class EventStream:
-    """The live events of all rooms in the order of their positions, and the followers' cursors."""
+class FollowersCursors:
+    """How far followers have acted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def list_batch(self, after: int, upto: int, limit: int) -> Sequence[tuple[int, EventRow]]:
-        """(position, event) with after < position <= upto, the first `limit` of them."""
-        rows = await self._database.read(lambda store: store.history.list_by_position(after, upto, limit), single=True)
-        return [(row.position, row) for row in rows if row.position is not None]
 
     async def find_cursor(self, name: str) -> int | None:
         """Up to where the follower has acted; None if it never ran."""
@@ -25,6 +21,27 @@ class EventStream:
     async def save_cursor(self, name: str, position: int) -> None:
         """It has acted upon everything up to `position`."""
         await self._database.write(lambda store: store.cursors.set(name, position))
+
+
+class EventStream(FollowersCursors):
+    """The live events of all rooms in the order of their positions."""
+
+    async def list_batch(self, after: int, upto: int, limit: int) -> Sequence[tuple[int, EventRow]]:
+        """(position, event) with after < position <= upto, the first `limit` of them."""
+        rows = await self._database.read(lambda store: store.history.list_by_position(after, upto, limit), single=True)
+        return [(row.position, row) for row in rows if row.position is not None]
+
+
+class StateStream(FollowersCursors):
+    """The rooms whose current state changed at one key, by number, in the order of the changes."""
+
+    def __init__(self, database: Database, key: StateKey) -> None:
+        super().__init__(database)
+        self._key = key
+
+    async def list_batch(self, after: int, upto: int, limit: int) -> Sequence[tuple[int, int]]:
+        """(position, room) with after < position <= upto, the first `limit` of them."""
+        return await self._database.read(lambda store: store.state.list_rooms_changed(self._key, after, upto, limit))
 
 
 class WholeStream(EventStream):

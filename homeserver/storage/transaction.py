@@ -4,7 +4,8 @@ Round trips cost more than statements: BEGIN travels with the first statement, s
 (`defer`) travel with the next one that does, or with COMMIT. Hot statements are prepared once per connection.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
@@ -78,6 +79,18 @@ class Transaction:
             self._pending.append(head.encode() + b" VALUES " + b",".join(values) + b" " + tail.encode())
             self.statements += 1
 
+    def copy_rows(self, columns: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Sends what was deferred, and then many rows of a table as COPY takes them: `columns` is "table (a, b, ...)".
+
+        No row is parsed or planned as a statement, so that each costs a fraction of an INSERT's."""
+        lines = ["\t".join([_COPIED[type(value)](value) for value in row]) for row in rows]
+        if lines:
+            if self._pending:
+                self._send()
+            self.statements += 1
+            self._begun = True
+            self._cursor.copy_expert(f"COPY {columns} FROM STDIN", BytesIO("\n".join(lines).encode()))
+
     def commit(self) -> None:
         """Sends what was deferred and COMMIT in one round trip."""
         if not self._begun and len(self._pending) == self._in_block:
@@ -101,7 +114,7 @@ class Transaction:
         if statement.name not in self._session.prepared and statement.name not in self._fresh:
             self._pending.append(statement.prepare)
             self._fresh.append(statement.name)
-        self._pending.append(self._cursor.mogrify(statement.execute, arguments))
+        self._pending.append(self._cursor.mogrify(statement.execute, list(map(_plain, arguments))))
         self.statements += 1
 
     def _send(self) -> None:
@@ -112,3 +125,39 @@ class Transaction:
         if self._fresh:
             self._session.prepared.update(self._fresh)
             self._fresh.clear()
+
+
+def _plain(argument: Any) -> Any:
+    """A list as the literal of an array: PostgreSQL reads it at once, and ARRAY[...] element by element."""
+    return _array(argument) if type(argument) is list and argument else argument
+
+
+def _array(values: list[Any]) -> str | list[Any]:
+    """As it stands, if it holds something else than numbers, texts and NULL."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return "{" + ",".join(map(str, values)) + "}"
+    if kinds == {str}:
+        return '{"' + '","'.join(map(_escaped, values)) + '"}'
+    if not kinds <= {int, str, bool, type(None)}:
+        return values
+    return "{" + ",".join("NULL" if one is None else f'"{_escaped(str(one))}"' for one in values) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _copied_text(text: str) -> str:
+    """U+0000, which no column can hold, is for PostgreSQL to refuse."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+# How COPY wants the values of a row, by their type.
+_COPIED: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "\\N",
+    bool: str,
+    int: str,
+    str: _copied_text,
+    list: lambda values: _copied_text(str(_array(values))) if values else "{}",
+}

@@ -3,19 +3,20 @@
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from homeserver.domain.errors import Forbidden
 from homeserver.domain.filters import EventFilter
 from homeserver.ports import Clock
-from homeserver.services.access import ReadableRoom, readable_event, readable_room, visible_events
+from homeserver.services.access import ReadableRoom, as_readable, readable_event, visible_events
 from homeserver.services.aggregations import Onlooker, onlooker_of
 from homeserver.services.client_form import ClientForm, quote
 from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.pages import FIRST, LAST, MAX_LIMIT, PageRequest, beside, plain_page
 from homeserver.services.rooms.remote.backfilling import Backfilling, Gap
 from homeserver.services.tokens import parse_place, write_place
-from homeserver.services.viewer import Viewer, wanted_events
+from homeserver.services.viewer import Viewer, ignored_users, wanted_events
 from homeserver.storage.events import EventRow
 from homeserver.storage.history import Place
 from homeserver.storage.rooms import RoomRow
@@ -23,27 +24,12 @@ from homeserver.storage.store import Store
 
 T = TypeVar("T")
 
-FIRST = Place(0, 0)
-LAST = Place(2**62)
 # A page with a narrow filter looks through at most this many events; its `end` says where to go on.
 MAX_LOOKED_AT = 2_000
-MAX_LIMIT = 1_000
 # Gaps that are filled for one page.
 MAX_FILLS = 5
 
 Seen = list[tuple[EventRow, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """`start` and `stop` are tokens; None: the end (or the beginning) of the history."""
-
-    room_id: str
-    start: str | None
-    stop: str | None
-    backwards: bool
-    limit: int
-    filter: EventFilter
 
 
 class Beyond(Protocol):
@@ -79,25 +65,37 @@ class History:
         stop = (FIRST if request.backwards else LAST) if request.stop is None else parse_place(request.stop)
 
         def work(store: Store, may_fill: bool) -> bytes:
-            room = readable_room(store, user_id, request.room_id)
+            reader = store.memberships.find_reader(user_id, request.room_id)
+            if reader is None:
+                raise Forbidden("You are not in this room")
+            room = as_readable(store, user_id, reader.row, reader.membership)
             begin = start
             if room.left_at is not None and request.backwards:
                 begin = min(start, Place(room.left_at))
             if request.start is None and request.backwards:
                 begin = Place(room.row.last_anchor if room.left_at is None else room.left_at)
             last = stop if room.left_at is None or request.backwards else min(stop, Place(room.left_at))
-            onlooker = onlooker_of(store, room, user_id)
-            seen, end = self._walk(store, onlooker, request, begin, last, may_fill)
+            onlooker = Onlooker(room, user_id, ignored_users(reader.ignored))
             form = ClientForm(user_id, device_id, self._clock.now_ms())
-            form.prepare(store, [row for row, _ in seen])
-            form.bundle(store, onlooker, [row for row, _ in seen])
+            plain = None if reader.has_gaps else plain_page(store, form, onlooker, request, begin, last)
+            if plain is None:
+                seen, end = self._walk(store, onlooker, request, begin, last, may_fill)
+                rows = [row for row, _ in seen]
+                form.prepare(store, rows)
+                form.bundle(store, onlooker, rows)
+                chunk, senders = self._events(form, seen, request.room_id), {row.sender for row in rows}
+                first = rows[:1]
+            else:
+                chunk, senders = ",".join([one.text for one in plain.events]), {one.sender for one in plain.events}
+                wanted = plain.events[:1] if request.filter.lazy_load_members else []
+                first, end = list(store.events.list_by_numbers(one.number for one in wanted).values()), plain.end
             # "This will be the same as the value given in `from`."
             came_from = write_place(begin) if request.start is None else request.start
-            parts = [f'"chunk":[{self._events(form, seen, request.room_id)}]', f'"start":{quote(came_from)}']
+            parts = [f'"chunk":[{chunk}]', f'"start":{quote(came_from)}']
             if end is not None:
                 parts.append(f'"end":"{write_place(end)}"')
-            if request.filter.lazy_load_members and seen:
-                members = self._members(store, seen)
+            if request.filter.lazy_load_members and first:
+                members = self._members(store, first[0], senders)
                 form.prepare(store, [row for row, _ in members])
                 parts.append(f'"state":[{self._events(form, members, request.room_id)}]')
             return f"{{{','.join(parts)}}}".encode()
@@ -214,11 +212,11 @@ class History:
                 store, room, user_id, list(wanted_events(rows, viewer, room.row.room_id))
             ):
                 if len(seen) == limit:
-                    return seen, _beside(seen[-1][0], request.backwards)
+                    return seen, beside(seen[-1][0], request.backwards)
                 seen.append((row, membership))
             looked_at += len(rows)
             if rows:
-                place = _beside(rows[-1], request.backwards)
+                place = beside(rows[-1], request.backwards)
             if gap is not None:
                 if may_fill and len(seen) < limit:
                     raise GapInTheWay(self._first_after(store, room.row, place))
@@ -242,10 +240,10 @@ class History:
         return Place(row.anchor or 0, row.rank)
 
     @staticmethod
-    def _members(store: Store, seen: Seen) -> Seen:
+    def _members(store: Store, first: EventRow, senders: Iterable[str]) -> Seen:
         """The member events of those who speak on a page, as of its first event."""
-        group = seen[0][0].state_after or seen[0][0].state_before or 0
-        keys = store.state.number_keys({("m.room.member", row.sender) for row, _ in seen})
+        group = first.state_after or first.state_before or 0
+        keys = store.state.number_keys({("m.room.member", sender) for sender in senders})
         numbers = {store.state.find_in_group(group, key) for key in keys.values()}
         rows = store.events.list_by_numbers(number for number in numbers if number is not None)
         return [(row, None) for row in rows.values()]
@@ -266,8 +264,3 @@ def _find_gap(rows: Sequence[EventRow], backwards: bool, beyond_first: bool) -> 
     beginning of a page that goes forwards."""
     begin = 1 if beyond_first and not backwards else 0
     return next((index for index, row in enumerate(rows[begin:], begin) if row.gap_before), None)
-
-
-def _beside(row: EventRow, backwards: bool) -> Place:
-    """Where a page goes on that ended with this event."""
-    return Place(row.anchor or 0, row.rank - 1 if backwards else row.rank)

@@ -15,7 +15,8 @@ from homeserver.domain.filters import EventFilter
 from homeserver.services.access import readable_room
 from homeserver.services.client_form import quote
 from homeserver.services.persistence import Persistence
-from homeserver.services.rooms.history import History, PageRequest
+from homeserver.services.rooms.history import History
+from homeserver.services.rooms.pages import PageRequest
 from homeserver.services.rooms.state import RoomState
 from homeserver.storage.store import Store
 
@@ -40,7 +41,7 @@ class InitialSync:
         self._history = history
         self._state = state
 
-    async def room(self, user_id: str, device_id: str, room_id: str) -> bytes:
+    async def room(self, user_id: str, device_id: str, room_id: str, limit: int = LIMIT) -> bytes:
         """The JSON of the RoomInfo: of now, or of when the user left. Raises Forbidden."""
 
         def work(store: Store) -> _About:
@@ -52,7 +53,7 @@ class InitialSync:
 
         about = await self._database.read(work)
         state = await self._state.all(user_id, room_id)
-        asked = PageRequest(room_id, None, None, True, LIMIT, EventFilter())
+        asked = PageRequest(room_id, None, None, True, limit, EventFilter())
         page = parse_json(await self._history.page(user_id, device_id, asked), False, max_values=MAX_VALUES)
         # The newest event stands last, and `start` leads to what came before.
         messages: dict[str, Any] = {"chunk": page["chunk"][::-1], "end": page["start"]}

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#querying-threads-in-a-room
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from homeserver.domain.redaction import redact
 from homeserver.domain.versions import ROOM_VERSIONS
@@ -94,4 +94,4 @@ def _mute(store: Store, onlooker: Onlooker, row: EventRow) -> EventRow:
         return row
     version, room_id = ROOM_VERSIONS[onlooker.room.row.version], onlooker.room.row.room_id
     event = join(version, room_id, row.event_id, *store.events.get_parts(row.number))
-    return replace(row, client=split(redact(version, event.pdu))[0])
+    return row._replace(client=split(redact(version, event.pdu))[0])

@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from homeserver.domain.event import Event
 from homeserver.domain.power import PowerLevels
@@ -62,19 +63,33 @@ class _Part:
         return self.room.room, self.thread
 
 
+class Known(Protocol):
+    """What counting needs of a user besides the rooms: the classes of push rules, oldest first, and who is ignored."""
+
+    @property
+    def classes(self) -> Sequence[tuple[int, int, str]]: ...
+    @property
+    def ignored(self) -> frozenset[str]: ...
+
+
 class Unread:
     def __init__(self, rule_book: RuleBook, slots: Slots) -> None:
         self._rule_book = rule_book
         self._slots = slots
 
-    def __call__(self, store: Store, user_id: str, rooms: Sequence[int]) -> dict[int, RoomCounts]:
-        """By room number, the newest values."""
+    def __call__(
+        self, store: Store, user_id: str, rooms: Sequence[int], known: Known | None = None
+    ) -> dict[int, RoomCounts]:
+        """By room number, the newest values. `known`: of the user, if that was read already."""
         bases = {base.room: base for base in store.counts.list_bases(list(rooms), user_id)}
         parts = _parts(store, user_id, bases)
         if not parts:
             return {room: RoomCounts() for room in bases}
-        history = store.counts.list_classes(user_id)
-        ignored = ignored_users(store.account_data.find(user_id, GLOBAL, "m.ignored_user_list")) - {user_id}
+        if known is not None:
+            history, ignored = known.classes, known.ignored
+        else:
+            history = store.counts.list_classes(user_id)
+            ignored = ignored_users(store.account_data.find(user_id, GLOBAL, "m.ignored_user_list")) - {user_id}
         with_ignored = _spoken_in(store, parts, list(ignored))
         exceptions: dict[tuple[int, str], list[tuple[int, int, int]]] = {}
         starts = {part.key: part.start for part in parts}

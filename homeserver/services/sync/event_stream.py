@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from homeserver.domain.errors import BadRequest
 from homeserver.domain.filters import EVERY_EVENT, SyncFilter
@@ -20,6 +21,7 @@ from homeserver.services.sync.tables import Tables
 from homeserver.services.tokens import SyncToken, parse_sync_token
 from homeserver.services.viewer import Viewer, ignored_users, wanted_events
 from homeserver.storage.events import EventRow
+from homeserver.storage.memberships import MembershipRow
 from homeserver.storage.store import Store
 from homeserver.streams.keys import room_key, user_key
 from homeserver.streams.notifier import Notifier, Watcher
@@ -66,7 +68,7 @@ class EventStream:
         Without `start`: from now on. Raises BadRequest for a token that leads nowhere, Forbidden for a room that the
         listener may not read.
         """
-        token = SyncToken(self._epoch, self._publisher.current()) if start is None else parse_sync_token(start)
+        token = self.now() if start is None else parse_sync_token(start)
         if token.epoch != self._epoch or token.position > self._publisher.current():
             raise BadRequest("This token is of another life of the server: begin with /initialSync")
         watcher = Watcher()
@@ -77,23 +79,27 @@ class EventStream:
         end = SyncToken(self._epoch, page.end, token.to_device)
         return f'{{"start":"{token}","end":"{end}","chunk":[{",".join(page.events)}]}}'.encode()
 
+    def now(self) -> SyncToken:
+        """Where the stream ends."""
+        return SyncToken(self._epoch, self._publisher.current())
+
     async def _wait(self, listener: Listener, after: int, timeout: float, watcher: Watcher) -> _Page:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:
-            upto = self._publisher.current()
             watcher.stirred = False
-            page = await self._database.read(lambda store, upto=upto: self._page(store, listener, after, upto))
-            new = [key for key in page.keys if key not in watcher.keys]
+            watcher.dirty.clear()
+            upto = self._publisher.current()
+            page = await self._database.read(partial(self._page, listener=listener, after=after, upto=upto))
             if page.events or page.is_full or deadline <= loop.time():
                 return page
+            after = page.end
+            new = [key for key in page.keys if key not in watcher.keys]
             self._notifier.watch(watcher, new)
             if new and self._publisher.current() > upto:
-                continue  # what came before it watched may be of these rooms
-            watcher.dirty.clear()
+                continue  # what was published before it watched
             if not await watcher.wait(deadline - loop.time()) or not watcher.dirty:
                 return page  # the time is up, or the server stops
-            after = page.end
 
     def _page(self, store: Store, listener: Listener, after: int, upto: int) -> _Page:
         user_id = listener.user_id
@@ -101,18 +107,19 @@ class EventStream:
             request = SyncRequest(user_id, listener.device_id, SyncToken(self._epoch, after), 0, SyncFilter())
             outline = self._tables.outline(store, request, after, upto)
             rooms = {number: outline.rooms[number] for number in outline.told}
-            ignored, joined = outline.ignored, outline.standing.joined
-            invites = {row.event: row.room for row in outline.standing.invited.values()}
+            ignored, joined = outline.ignored, list(outline.standing.joined)
+            invites = list(outline.standing.invited.values())
         else:
             room = readable_room(store, user_id, listener.room_id)
-            rooms, joined, invites = {room.row.number: room}, {room.row.number: room}, {}
+            rooms, joined, invites = {room.row.number: room}, [room.row.number], []
             ignored = ignored_users(store.account_data.find(user_id, 0, "m.ignored_user_list"))
         rows = store.history.list_live_after(list(rooms), after, upto, PAGE)
         is_full = len(rows) == PAGE
         end = rows[-1].anchor or upto if is_full else upto
         form = ClientForm(user_id, listener.device_id, self._clock.now_ms())
         events = self._told(store, form, rooms, rows, Viewer(user_id, ignored, EVERY_EVENT))
-        events += _invites(store, form, invites, upto=end)
+        told = invite_events(store, form, [row for row in invites if row.position <= end])
+        events += [event for _, event in told]
         return _Page(events, end, is_full, [user_key(user_id), *(room_key(number) for number in joined)])
 
     @staticmethod
@@ -129,8 +136,8 @@ class EventStream:
         return [form.event(row, seen[row.number], quote(rooms[row.room].row.room_id)) for row in told]
 
 
-def _invites(store: Store, form: ClientForm, invites: Mapping[int, int], upto: int) -> list[str]:
-    """The member events, by number, that invited the viewer to rooms."""
-    rooms = {row.number: row.room_id for row in store.rooms.list_by_numbers(sorted(set(invites.values())))}
-    rows = store.events.list_by_numbers(invites)
-    return [form.event(row, None, quote(rooms[invites[number]])) for number, row in rows.items()]
+def invite_events(store: Store, form: ClientForm, invites: Sequence[MembershipRow]) -> list[tuple[str, str]]:
+    """The events that invited the viewer to rooms, as JSON, each with the room's id."""
+    rooms = {row.number: row.room_id for row in store.rooms.list_by_numbers([one.room for one in invites])}
+    rows = store.events.list_by_numbers(one.event for one in invites)
+    return [(rooms[row.room], form.event(row, None, quote(rooms[row.room]))) for row in rows.values()]

@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from homeserver.ports import Clock
 from homeserver.services.messaging.presence import Presence
@@ -69,6 +70,19 @@ class Sync:
 
     async def __call__(self, request: SyncRequest) -> bytes:
         """The JSON of the answer, after at most `request.timeout` seconds if there is nothing to tell."""
+        since = request.since
+        if since is not None and not request.full_state and since.epoch == self._epoch:
+            view = self._views.take(request.live_key, since.position)
+            if view is not None:
+                told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+                hearing = self._hear(view, request, partial(_resolve, told))
+                try:
+                    answer = await told
+                finally:
+                    hearing.end()
+                if answer is not None:
+                    return answer
+                request = replace(request, timeout=max(0.0, hearing.left))
         device = self._presence.connect(request.user_id, request.device_id, request.set_presence)
         try:
             return await self._sync(request)
@@ -129,8 +143,9 @@ class Sync:
         """As a call, for a client that goes on from the answer given last: `tell` is called with the next one, perhaps
         at once. None, or told None: it must be asked by a call. `since` stands in for that of `request`."""
         view = self._views.resume(request.live_key, since)
-        if view is None:
-            return None
+        return None if view is None else self._hear(view, request, tell)
+
+    def _hear(self, view: View, request: SyncRequest, tell: Callable[[bytes | None], None]) -> Hearing:
         device = self._presence.connect(request.user_id, request.device_id, request.set_presence)
         self._asleep += 1
 
@@ -270,7 +285,7 @@ class Sync:
         numbers = list(rooms)
 
         def work(store: Store) -> tuple[dict[int, RoomCounts], set[int]]:
-            counts = self._unread(store, view.request.user_id, numbers)
+            counts = self._unread(store, view.request.user_id, numbers, view.viewpoint)
             return counts, store.history.rooms_with_events_after(numbers, view.counted_to)
 
         counts, moved = await self._database.read(work)
@@ -295,6 +310,12 @@ def _tell(view: View, answer: SyncAnswer, upto: int) -> None:
     """Notes in the View what its client is told."""
     view.pending, view.last_token = upto, answer.next_batch
     view.telling = {room_id: room.members for room_id, room in answer.joined.items() if room.members}
+
+
+def _resolve(told: asyncio.Future[bytes | None], answer: bytes | None) -> None:
+    """Unless whoever waits has gone."""
+    if not told.done():
+        told.set_result(answer)
 
 
 def _state_key(request: SyncRequest) -> str:

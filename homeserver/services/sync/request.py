@@ -22,6 +22,20 @@ class SyncRequest:
     state_after_key: str = "state_after"
     set_presence: str = ONLINE
 
+    def since_then(self, since: SyncToken) -> "SyncRequest":
+        """The same, from there on."""
+        return SyncRequest(
+            self.user_id,
+            self.device_id,
+            since,
+            self.timeout,
+            self.filter,
+            self.full_state,
+            self.use_state_after,
+            self.state_after_key,
+            self.set_presence,
+        )
+
     @property
     def lazy_members(self) -> bool:
         return bool(self.filter.room.state.lazy_load_members)

@@ -4,14 +4,13 @@ Used for a client's first sync, after a gap, and for whatever a live View cannot
 `sections`; here they are put together for each room, with the position after which the room is told.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom
-from homeserver.services.aggregations import Onlooker
 from homeserver.services.client_form import ClientForm, stripped
 from homeserver.services.messaging.typing import Typing
 from homeserver.services.push.rule_book import RuleBook
@@ -23,12 +22,18 @@ from homeserver.services.sync.sections.account_data import push_rules_event, wan
 from homeserver.services.sync.sections.ephemeral import receipts_events, typing_event
 from homeserver.services.sync.sections.shape import Shape
 from homeserver.services.sync.sections.standing import Invites, Standing, load_standing
-from homeserver.services.sync.sections.state import Wanted, load_states, place_of_state, select_state
-from homeserver.services.sync.sections.timeline import Timeline, load_timelines
+from homeserver.services.sync.sections.state import (
+    Asked,
+    Beside,
+    StateEvents,
+    Wanted,
+    load_states,
+    place_of_state,
+)
+from homeserver.services.sync.sections.timeline import Timeline, Timelines
 from homeserver.services.tokens import SyncToken, write_place
 from homeserver.services.viewer import Viewer, ignored_users
 from homeserver.storage.account_data import GLOBAL
-from homeserver.storage.events import EventRow
 from homeserver.storage.receipts import ReceiptRow
 from homeserver.storage.store import Store
 
@@ -104,7 +109,8 @@ class Tables:
         starts = {n: 0 if after is None or n in standing.newly_joined else after for n in numbers}
         ranges = {n: (outline.rooms[n], starts[n]) for n in numbers}
         viewer = Viewer(request.user_id, ignored, request.filter.room.timeline)
-        timelines = load_timelines(store, ranges, upto, viewer)
+        form, shape = ClientForm(request.user_id, request.device_id, self._clock.now_ms()), Shape(request.filter)
+        timelines = Timelines(store, viewer, form, shape).load(ranges, upto)
         joined = [n for n in numbers if n in standing.joined]
         receipts = store.receipts.list_changed({n: starts[n] for n in joined}, upto, request.user_id)
         counts = self._unread(store, request.user_id, joined)
@@ -112,39 +118,31 @@ class Tables:
         wholes = {n for n in numbers if request.full_state or after is None or n in standing.newly_joined}
         wanted = Wanted(request.filter.room.state, request.use_state_after, request.lazy_members)
         known = {n: None if n in wholes else after for n in numbers}
-        states = load_states(store, outline.rooms, known, timelines, upto, wanted)
-        form, shape = ClientForm(request.user_id, request.device_id, self._clock.now_ms()), Shape(request.filter)
-        parents = _parents(store, timelines)
+        needed = {n: {event.sender for event in timelines[n].events} for n in numbers}
+        for n in wholes:
+            needed[n] |= {request.user_id, *heroes.get(n, ())}
+        beside = load_states(store, outline.rooms, known, timelines, upto, wanted, needed)
+        named = {n for n in numbers if n in wholes or beside[n].changed & NAMING}
+        for n in named:
+            needed[n] |= set(heroes.get(n, ()))
+        asked = self._asked(store, outline, timelines, beside, needed, wholes, upto, wanted)
+        states = StateEvents(store, form, shape, wanted).load(outline.rooms, asked)
         answers: tuple[dict[str, RoomAnswer], dict[str, RoomAnswer]] = ({}, {})
         for n in numbers:
-            room, timeline = outline.rooms[n], timelines[n]
-            whole = n in wholes
+            room, timeline, whole = outline.rooms[n], timelines[n], n in wholes
             answer = RoomAnswer(limited=timeline.limited, prev_batch=write_place(timeline.start))
-            onlooker = Onlooker(room, request.user_id, ignored)
-            answer.timeline = self._timeline(store, form, shape, onlooker, timeline, parents)
-            numbers_told = set(states[n].events.values())
-            if n in standing.left:
-                # The own leave is told also if it lies outside of the stay: a ban that came later.
-                numbers_told |= {standing.left[n].event} - {row.number for row, _ in timeline.events}
-            named = whole or bool(states[n].changed & NAMING)
-            needed = {row.sender for row, _ in timeline.events} | set(heroes.get(n, ()) if named else ())
-            if whole:
-                needed.add(request.user_id)
-            state = self._state(store, room, timeline, numbers_told, upto, wanted, needed, whole)
+            answer.timeline = [event.text for event in timeline.events]
+            answer.state = [event.text for event in states[n]]
             if wanted.lazy:
-                told = {row.state_key for row in state if row.type == "m.room.member"}
-                answer.members = needed | {user_id for user_id in told if user_id is not None}
-            form.prepare(store, state)
-            answer.state = [form.event(row, None) for row in state]
-            if not shape.is_usual:
-                answer.state = shape.reshape(store, room.row, state, answer.state)
+                told = {event.state_key for event in states[n] if event.type == "m.room.member"}
+                answer.members = needed[n] | {user_id for user_id in told if user_id is not None}
             data, data_filter = outline.room_data.get(n, []), request.filter.room.account_data
             first = after is None or n in standing.newly_joined
             answer.account_data = wanted_data(data, data_filter, request.user_id, room.row.room_id, first=first)
             if n in standing.joined:
                 answer.ephemeral = self._ephemeral(request, room, receipts.get(n, ()), after, starts[n], upto)
                 answer.counts, answer.by_thread = counts.get(n), request.by_thread
-                if named:
+                if n in named:
                     answer.summary = self._summary(store, request, room, heroes[n])
                 if whole or not answer.is_empty:
                     answers[0][room.row.room_id] = answer
@@ -153,16 +151,29 @@ class Tables:
         return answers
 
     @staticmethod
-    def _timeline(
-        store: Store, form: ClientForm, shape: Shape, onlooker: Onlooker, timeline: Timeline, parents: set[str]
-    ) -> list[str]:
-        """`parents`: those of its events to which something is bundled."""
-        rows = [row for row, _ in timeline.events]
-        form.prepare(store, rows)
-        if timeline.limited:
-            form.bundle(store, onlooker, rows, parents)
-        events = [form.event(row, membership) for row, membership in timeline.events]
-        return events if shape.is_usual else shape.reshape(store, onlooker.room.row, rows, events)
+    def _asked(
+        store: Store,
+        outline: Outline,
+        timelines: Mapping[int, Timeline],
+        beside: Mapping[int, Beside],
+        needed: Mapping[int, set[str]],
+        wholes: set[int],
+        upto: int,
+        wanted: Wanted,
+    ) -> dict[int, Asked]:
+        """Which state events go beside each timeline. `needed`: whose member events a lazy client must have; of the
+        whole state it gets only these, else these besides what changed."""
+        left = outline.standing.left
+        asked: dict[int, set[int]] = {}
+        for n, state in beside.items():
+            asked[n] = set(state.events.values())
+            if n in left:
+                # The own leave is told also if it lies outside of the stay: a ban that came later.
+                asked[n] |= {left[n].event} - {event.number for event in timelines[n].events}
+        if wanted.lazy:
+            for n, members in _needed_members(store, outline, timelines, beside, needed, wholes, upto, wanted).items():
+                asked[n] |= members
+        return {n: Asked(one, needed[n] if wanted.lazy and n in wholes else None) for n, one in asked.items()}
 
     def invites(self, store: Store, request: SyncRequest, outline: Outline, answer: SyncAnswer) -> None:
         """Adds the stripped state of the rooms to which the user was invited, or knocked."""
@@ -212,46 +223,6 @@ class Tables:
                 events.append(push_rules_event(rules))
         return events
 
-    def _state(
-        self,
-        store: Store,
-        room: ReadableRoom,
-        timeline: Timeline,
-        numbers: Collection[int],
-        upto: int,
-        wanted: Wanted,
-        needed: set[str],
-        whole: bool,
-    ) -> list[EventRow]:
-        """Those events that the filter wants. `needed`: whose member events a lazy client must have; of the whole state
-        it gets only these, else these besides what changed."""
-        rows = store.events.list_by_numbers(numbers).values()
-        chosen = select_state(rows, wanted, room.row.room_id, needed if whole and wanted.lazy else None)
-        if wanted.lazy and not whole:
-            chosen += self._needed_members(store, room, timeline, upto, wanted, chosen, needed)
-        return sorted(chosen, key=lambda row: (row.anchor or 0, row.number))
-
-    @staticmethod
-    def _needed_members(
-        store: Store,
-        room: ReadableRoom,
-        timeline: Timeline,
-        upto: int,
-        wanted: Wanted,
-        chosen: Iterable[EventRow],
-        needed: set[str],
-    ) -> list[EventRow]:
-        """The member events of those who speak, or after whom the room is called, for a lazy client."""
-        there = {row.state_key for row in chosen if row.type == "m.room.member"}
-        if not wanted.use_state_after:
-            there |= {row.state_key for row, _ in timeline.events if row.type == "m.room.member"}
-        keys = [("m.room.member", user_id) for user_id in needed if user_id not in there]
-        if not keys:
-            return []
-        place = (room.row.state_generation, place_of_state(room, timeline, upto, wanted))
-        state = store.state.list_as_of({room.row.number: place}, keys)[room.row.number]
-        return list(store.events.list_by_numbers(state.values()).values())
-
     def _ephemeral(
         self,
         request: SyncRequest,
@@ -279,11 +250,39 @@ class Tables:
         return summary_json(heroes, room.row.joined, room.row.invited)
 
 
-def _parents(store: Store, timelines: Mapping[int, Timeline]) -> set[str]:
-    """The ids of those events in limited timelines at which others point. In other timelines nothing is bundled: the
-    client gets, or will get, all that points at their events."""
-    limited = [timeline for timeline in timelines.values() if timeline.limited]
-    return store.relations.list_parents((row.room, row.event_id) for timeline in limited for row, _ in timeline.events)
+def _needed_members(
+    store: Store,
+    outline: Outline,
+    timelines: Mapping[int, Timeline],
+    beside: Mapping[int, Beside],
+    needed: Mapping[int, set[str]],
+    wholes: set[int],
+    upto: int,
+    wanted: Wanted,
+) -> dict[int, set[int]]:
+    """By room of which the client knows the state: the member events of those who speak, or after whom the room is
+    called, as far as they are told nowhere else in the answer."""
+    rooms = {n: room for n, room in outline.rooms.items() if n in beside and n not in wholes}
+    users: dict[int, set[str]] = {}
+    for n in rooms:
+        there = {outline.standing.left[n].user_id} if n in outline.standing.left else set()
+        if not wanted.use_state_after:
+            there |= {event.state_key or "" for event in timelines[n].events if event.type == "m.room.member"}
+        users[n] = needed[n] - there
+    names = {("m.room.member", user_id) for speakers in users.values() for user_id in speakers}
+    if not names:
+        return {}
+    keys = {name[1]: number for name, number in store.state.number_keys(names).items()}
+    places = {
+        n: (room.row.state_generation, place_of_state(room, timelines[n], upto, wanted))
+        for n, room in rooms.items()
+        if users[n]
+    }
+    states = store.state.list_as_of(places, list(names))
+    return {
+        n: {states[n][key] for user_id in users[n] if (key := keys.get(user_id)) in states[n].keys() - beside[n].events}
+        for n in places
+    }
 
 
 def summary_json(heroes: Sequence[str], joined: int, invited: int) -> str:

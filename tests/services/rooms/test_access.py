@@ -12,7 +12,7 @@ from homeserver.domain.errors import Forbidden, NotFound
 from homeserver.domain.filters import EventFilter
 from homeserver.domain.verdict import Rejected, SoftFailed
 from homeserver.services.access import joined_room, readable_event, readable_room, visible_events
-from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.pages import PageRequest
 from homeserver.storage.store import Store
 from tests.builders.cluster import SERVER_NAME
 from tests.services.rooms.reader import expected_view

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from homeserver.domain.errors import BadRequest, Forbidden, NotFound
 from homeserver.domain.filters import EventFilter, parse_event_filter
-from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.pages import PageRequest
 from tests.services.rooms.reader import expected_view
 from tests.services.rooms.scene import ALICE, BOB, CAROL, DAVE, EVE, MEMBER, Scene, examples
 

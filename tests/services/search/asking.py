@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from homeserver.domain.filters import EventFilter
-from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.pages import PageRequest
 from homeserver.services.search.request import SearchRequest
 from tests.services.rooms.scene import Scene
 

@@ -3,7 +3,7 @@
 import orjson
 
 from homeserver.domain.filters import EventFilter
-from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.pages import PageRequest
 from tests.services.sync.client_model import Client, HeldRoom, Json, read_answer
 from tests.services.sync.story import Story
 from tests.services.sync.world import World

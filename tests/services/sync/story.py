@@ -385,9 +385,9 @@ class Story:
 
 
 async def change_rules(rules: PushRules, person: str, what: int, room: str, other: str) -> None:
-    """One of twelve changes of a person's push rules."""
+    """One of fourteen changes of a person's push rules."""
     loud = ["notify", {"set_tweak": "highlight"}]
-    match what % 12:
+    match what % 14:
         case 0:
             await rules.set_enabled(person, "override", ".m.rule.master", bool(what // 12 % 2))
         case 1:
@@ -411,6 +411,10 @@ async def change_rules(rules: PushRules, person: str, what: int, room: str, othe
             await rules.set_actions(person, "override", ".m.rule.reaction", ["notify"])
         case 10:
             await rules.set_enabled(person, "override", ".m.rule.suppress_notices", bool(what // 12 % 2))
+        case 11:
+            await rules.delete(person, *(("content", "fish"), ("override", "topics"))[what // 12 % 2])
+        case 12:
+            await rules.delete(person, *(("room", room), ("override", room), ("sender", other))[what // 12 % 3])
         case _:
             about = [{"kind": "event_match", "key": "type", "pattern": "m.room.topic"}]
             await rules.put(person, "override", "topics", actions=loud, conditions=about)

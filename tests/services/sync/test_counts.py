@@ -17,8 +17,8 @@ from tests.services.sync.world import World, open_world
 
 VERBS: Mapping[str, int] = {
     "message": 20, "reply": 16, "mention": 12, "state": 4, "power": 2, "receipt": 8, "thread_receipt": 6,
-    "redact": 8, "join": 2, "leave": 2,
-    "rule": 5, "ignore": 2, "remote": 4,
+    "redact": 8, "join": 4, "leave": 3, "kick": 1, "ban": 1, "unban": 1, "invite": 1, "rename": 1, "forget": 1,
+    "fully_read": 1, "rule": 5, "ignore": 2, "remote": 4,
 }  # fmt: skip
 PEOPLE = 12
 LENGTH = 60
@@ -72,8 +72,8 @@ async def _play(world: World, seed: int, steps: Sequence[Step]) -> None:
 
 
 async def test_counts_equal_a_recount_with_twelve_rule_sets_in_one_room(cluster: Cluster) -> None:
-    """Mentions, keywords, muted rooms and senders, threads, redactions, receipts of all kinds; more classes than a room
-    has slots."""
+    """Mentions, keywords, muted rooms and senders, threads, redactions, receipts of all kinds, ignored senders, leaving
+    and coming back, by oneself or not; more classes than a room has slots."""
     async with open_world(cluster) as world:
         for seed in examples(3):
             await play_all(world, _play, seed, plan(seed, LENGTH, VERBS))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from homeserver.domain.presence import ABSENT_MS, OFFLINE, ONLINE, UNAVAILABLE
+from homeserver.domain.presence import ABSENT_MS, OFFLINE, ONLINE, RETURN_MS, UNAVAILABLE
 from homeserver.domain.versions import DEFAULT_ROOM_VERSION
 from homeserver.services.accounts.data import AccountData
 from homeserver.services.rooms.create import RoomRequest
@@ -104,7 +104,7 @@ async def test_whoever_comes_back_is_told_of_what_changed(world: World) -> None:
     assert _people(await _sync(world, bob)) == {ALICE: OFFLINE}
     await world.restart(in_good_order=False)
     assert _people(await _sync(world, absent)) == {ALICE: OFFLINE}
-    world.clock.skip(ABSENT_MS)
+    world.clock.skip(RETURN_MS)
     await world.house.presence.tick()
     assert _people(await _sync(world, absent)) == {CAROL: OFFLINE}
     assert _people(await _sync(world, absent)) == {}

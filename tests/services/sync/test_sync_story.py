@@ -14,7 +14,7 @@ from homeserver.domain.filters import EventFilter
 from homeserver.domain.versions import DEFAULT_ROOM_VERSION
 from homeserver.services.accounts.data import AccountData
 from homeserver.services.rooms.create import RoomRequest
-from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.pages import PageRequest
 from homeserver.telemetry.metrics import REGISTRY
 from tests.builders.cluster import Cluster
 from tests.services.sync.client_model import Client, Json, read_answer
