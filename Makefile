@@ -3,7 +3,7 @@
 
 FLAGS ?=
 
-.PHONY: help run test check coverage bench bench-search differential fuzz soak netsplit interop attacks-prove
+.PHONY: help run test check coverage bench bench-federation bench-search differential fuzz soak netsplit interop attacks-prove
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' Makefile
@@ -23,6 +23,10 @@ coverage: .venv/.installed-dev  ## what the last `make test` did not run
 bench: .venv/.installed-dev  ## CPU and latency beside Synapse (docs/reference/performance.md)
 	@scripts/synapse-venv
 	@.venv/bin/python -m tests.benchmarks $(FLAGS)
+
+bench-federation: .venv/.installed-dev  ## CPU of a message between two servers and of a join, beside Synapse
+	@scripts/synapse-venv
+	@.venv/bin/python -m tests.benchmarks.federation $(FLAGS)
 
 bench-search: .venv/.installed-dev  ## CPU of a search among 1,000,000 messages, and the size of its index
 	@.venv/bin/python -m tests.benchmarks.search $(FLAGS)

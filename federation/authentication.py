@@ -88,7 +88,7 @@ class PeerDoor:
         self._keys = keys
         self._clock = clock
         self._partners = partners
-        self._failures = Throttles(_MAX_ADDRESSES)
+        self._failures = Throttles(_FAILURES, _MAX_ADDRESSES)
         self._unproven, self._large = Places(*_UNPROVEN), Places(*_LARGE)
 
     def public(
@@ -130,7 +130,7 @@ class PeerDoor:
 
     async def _read_header(self, request: Request) -> Authorization:
         """Who the request says it is from: somebody who may come in, and whose key we have."""
-        wait = self._failures.wait_ms(counted_address(request.remote), _FAILURES, self._clock.now_ms())
+        wait = self._failures.wait_ms(counted_address(request.remote), self._clock.now_ms())
         if wait:
             FEDERATION_REFUSED.labels("flood").inc()
             raise LimitExceeded("Too many requests without a good signature", wait, "federation_failures")
@@ -173,7 +173,7 @@ class PeerDoor:
 
     def _refused(self, request: Request, reason: str, said: Authorization | None, why: str) -> Unauthenticated:
         self._note(request, reason, said, why)
-        self._failures.take(counted_address(request.remote), _FAILURES, self._clock.now_ms())
+        self._failures.take(counted_address(request.remote), self._clock.now_ms())
         return Unauthenticated(why, "M_UNAUTHORIZED")
 
     def _note(self, request: Request, reason: str, said: Authorization | None, why: str) -> None:

@@ -39,7 +39,7 @@ class Notary:
         self._kept = kept
         self._lookups = lookups
         self._clock = clock
-        self._throttles = Throttles(_MAX_ADDRESSES)
+        self._throttles = Throttles(_ASKED, _MAX_ADDRESSES)
 
     async def query(self, wanted: Mapping[str, int | None], address: str) -> list[Mapping[str, Any]]:
         """The answers of these servers, as far as there are any, signed by each and by us.
@@ -70,7 +70,7 @@ class Notary:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _take(self, address: str, servers: int, now_ms: int) -> None:
-        taken = self._throttles.take(counted_address(address), _ASKED, now_ms, servers)
+        taken = self._throttles.take(counted_address(address), now_ms, servers)
         if not taken.allowed:
             raise LimitExceeded("Too many servers asked about", taken.retry_after_ms, "notary")
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AT_ONCE = 4
-PIECE = 32
+PIECE = 128
 WORKERS = 2
 
 

@@ -46,7 +46,6 @@ def build_abroad(
         federation.calls,
         verification.checks,
         verification.keyring,
-        remote.events,
         remote.entering,
         remote.out_of_band,
     )
@@ -80,6 +79,6 @@ def build_receiving(
         federation.backoff,
     )
     incoming = IncomingMembership(
-        server_name, key, checks, acls, remote.hosting, ServingState(database), remote.events, remote.invited
+        server_name, key, checks, acls, remote.hosting, ServingState(database), remote.invited
     )
     return Receiving(waiting, writing_routes(verification.door, Writing(transactions, incoming)))

@@ -111,7 +111,7 @@ def read_pdu(version: RoomVersion, pdu: object, room_id: str | None) -> _Read | 
         return Refused(_id_of_malformed(version, pdu), error.message)
     assert isinstance(pdu, JSON_OBJECTS), "it has the format"
     essential = essential_json(version, pdu)
-    redacted = not check_content_hash(pdu)
+    redacted = not check_content_hash(pdu, checked=version.strict_canonical_json)
     kept = redact(version, pdu) if redacted else {key: value for key, value in pdu.items() if key != "unsigned"}
     event = _event(version, kept, essential)
     if room_id is not None and event.room_id != room_id:

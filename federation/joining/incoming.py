@@ -23,12 +23,9 @@ from homeserver.domain.signing import sign_event
 from homeserver.domain.versions import ROOM_VERSIONS, RoomVersion
 from homeserver.services.rooms.remote.hosting import Hosting
 from homeserver.services.rooms.remote.invited import Invited
-from homeserver.services.rooms.remote.receiving import RemoteEvents
 from homeserver.services.rooms.remote.serving_state import ServingState
 
 logger = logging.getLogger(__name__)
-
-MAX_SERVERS_TOLD = 10_000
 
 
 class Checks(Protocol):
@@ -57,7 +54,6 @@ class IncomingMembership:
         acls: Acls,
         hosting: Hosting,
         serving: ServingState,
-        events: RemoteEvents,
         invited: Invited,
     ) -> None:
         self._server_name = server_name
@@ -66,7 +62,6 @@ class IncomingMembership:
         self._acls = acls
         self._hosting = hosting
         self._serving = serving
-        self._events = events
         self._invited = invited
 
     async def make(
@@ -82,11 +77,12 @@ class IncomingMembership:
     async def join(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> bytes:
         """The answer to send_join: the room's state before the join. Raises Forbidden, NotFound, BadRequest."""
         event = await self._take(origin, room_id, event_id, pdu, "join")
-        state, auth_chain = await self._serving.entry(origin, room_id, event_id)
-        servers = [self._server_name, *await self._events.servers(room_id, MAX_SERVERS_TOLD)]
+        entry = await self._serving.entry(origin, room_id, event_id)
+        servers = [self._server_name, *entry.servers]
         told = orjson.dumps({"members_omitted": False, "origin": self._server_name, "servers_in_room": servers})
         written = canonical_json(event.pdu, checked=True).decode()
-        return f'{{"auth_chain":[{auth_chain}],"event":{written},"state":[{state}],{told[1:].decode()}'.encode()
+        lists = f'{{"auth_chain":[{entry.auth_chain}],"event":{written},"state":[{entry.state}],'
+        return lists.encode() + told[1:]
 
     async def leave(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> dict[str, Any]:
         await self._take(origin, room_id, event_id, pdu, "leave")

@@ -21,8 +21,7 @@ from homeserver.domain.event import Event
 from homeserver.domain.identifiers import domain_of, is_server_name
 from homeserver.domain.versions import ROOM_VERSIONS, EventIdFormat, RoomVersion
 from homeserver.services.rooms.remote.entering import Entering
-from homeserver.services.rooms.remote.out_of_band import OutOfBand
-from homeserver.services.rooms.remote.receiving import RemoteEvents
+from homeserver.services.rooms.remote.out_of_band import OutOfBand, OutsideMembership, Resident
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -71,7 +70,6 @@ class OutgoingMembership:
         calls: Calls,
         checks: Checks,
         keys: Keys,
-        events: RemoteEvents,
         entering: Entering,
         out_of_band: OutOfBand,
     ) -> None:
@@ -79,7 +77,6 @@ class OutgoingMembership:
         self._calls = calls
         self._checks = checks
         self._keys = keys
-        self._events = events
         self._entering = entering
         self._out_of_band = out_of_band
         # Rooms that somebody is joining: the second one finds the room here.
@@ -97,9 +94,13 @@ class OutgoingMembership:
         lock = self._joining.setdefault(room_id, asyncio.Lock())
         try:
             async with lock:
-                if not although_resident and await self._events.version(room_id) is not None:
+                standing = await self._out_of_band.look(user_id, room_id)
+                if not isinstance(standing, Resident):
+                    asked = self._candidates(standing, room_id, servers)
+                elif although_resident:
+                    asked = self._candidates(None, room_id, servers)
+                else:
                     return False
-                asked = await self._candidates(user_id, room_id, servers)
                 await self._from_any(asked, lambda server: self._join(server, user_id, room_id, content))
                 return True
         finally:
@@ -115,7 +116,8 @@ class OutgoingMembership:
             told = await self._told(template.version, room_id, answer)
             await self._out_of_band.receive(template.version, event, told)
 
-        await self._from_any(await self._candidates(user_id, room_id, servers), ask)
+        standing = await self._out_of_band.find(user_id, room_id)
+        await self._from_any(self._candidates(standing, room_id, servers), ask)
 
     async def leave(self, user_id: str, room_id: str, content: Mapping[str, Any]) -> None:
         async def ask(server: str) -> None:
@@ -125,7 +127,8 @@ class OutgoingMembership:
             await self._out_of_band.receive(template.version, event, [])
 
         try:
-            await self._from_any(await self._candidates(user_id, room_id, []), ask)
+            standing = await self._out_of_band.find(user_id, room_id)
+            await self._from_any(self._candidates(standing, room_id, []), ask)
         except (RemoteError, Forbidden, NotFound, BadRequest) as error:
             # The user is rid of it, whatever the others think.
             logger.info("no server of %s was told that %s left: %s", room_id, user_id, error)
@@ -178,8 +181,7 @@ class OutgoingMembership:
         )
         if template.authoriser is not None:
             join = await self._cosigned(version, join, answer)
-        state = await self._checked(version, room_id, answer, "state")
-        auth_chain = await self._checked(version, room_id, answer, "auth_chain")
+        state, auth_chain = await self._checked(version, room_id, answer)
         await self._entering.enter(version, room_id, join, state, auth_chain)
 
     async def _make(self, server: str, kind: str, room_id: str, user_id: str) -> Template:
@@ -199,14 +201,20 @@ class OutgoingMembership:
             raise RemoteUnreachable("another event than our join was co-signed")
         return checked.event
 
-    async def _checked(self, version: RoomVersion, room_id: str, answer: Any, key: str) -> list[Event]:
-        """The events of a list of the answer that pass the first checks."""
-        pdus = answer.get(key) if isinstance(answer, Mapping) else None
-        if not isinstance(pdus, list) or len(pdus) > MAX_STATE_EVENTS:
-            raise RemoteUnreachable(f"the answer has no {key} of at most {MAX_STATE_EVENTS} events")
-        events = good_events(await self._checks.check(version, pdus), room_id)
-        refuse_other_rooms(events, room_id)
-        return events
+    async def _checked(self, version: RoomVersion, room_id: str, answer: Any) -> tuple[list[Event], list[Event]]:
+        """The events of the answer's state, and of its auth chain, that pass the first checks.
+
+        Most of what stands in the state authorises something, and is told twice: what is word for word the same is
+        checked once.
+        """
+        state, auth_chain = _told_events(answer, "state"), _told_events(answer, "auth_chain")
+        told = {_hash_of(pdu): pdu for pdu in state}
+        others = [pdu for pdu in auth_chain if told.get(_hash_of(pdu)) != pdu]
+        checked = await self._checks.check(version, [*state, *others])
+        good = [good_events(part, room_id) for part in (checked[: len(state)], checked[len(state) :])]
+        for events in good:
+            refuse_other_rooms(events, room_id)
+        return good[0], good[1]
 
     async def _told(self, version: RoomVersion, room_id: str, answer: Any) -> Sequence[Mapping[str, Any]]:
         """What a knocking user is told of the room; nothing, if that is not as it must be."""
@@ -216,10 +224,9 @@ class OutgoingMembership:
             logger.warning("what was told of %s is not shown: %s", room_id, error.message)
             return []
 
-    async def _candidates(self, user_id: str, room_id: str, servers: Sequence[str]) -> list[str]:
+    def _candidates(self, standing: OutsideMembership | None, room_id: str, servers: Sequence[str]) -> list[str]:
         """Whom to ask: whoever invited the user, those that were named, the server that the room id names, and those
         whose users wrote what the user was told of the room."""
-        standing = await self._out_of_band.find(user_id, room_id)
         named = [*servers]
         if standing is not None:
             named.insert(0, domain_of(standing.sender))
@@ -249,6 +256,21 @@ class OutgoingMembership:
         if refused is not None:
             raise _as_request_error(refused) from refused
         raise failed or RemoteUnreachable("there is no other server to ask")
+
+
+def _told_events(answer: Any, key: str) -> list[object]:
+    """A list of the answer, of whatever."""
+    pdus = answer.get(key) if isinstance(answer, Mapping) else None
+    if not isinstance(pdus, list) or len(pdus) > MAX_STATE_EVENTS:
+        raise RemoteUnreachable(f"the answer has no {key} of at most {MAX_STATE_EVENTS} events")
+    return pdus
+
+
+def _hash_of(pdu: object) -> str | None:
+    """The content hash that it says it has."""
+    hashes = pdu.get("hashes") if isinstance(pdu, Mapping) else None
+    sha256 = hashes.get("sha256") if isinstance(hashes, Mapping) else None
+    return sha256 if isinstance(sha256, str) else None
 
 
 def refuse_other_rooms(events: Sequence[Event], room_id: str) -> None:

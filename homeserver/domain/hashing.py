@@ -45,18 +45,25 @@ def decode_base64(text: str) -> bytes:
 
 def content_hash(pdu: Mapping[str, Any]) -> str:
     """The SHA-256 of the event without `unsigned`, `signatures` and `hashes`, as unpadded base64."""
+    return encode_base64(_content_digest(pdu, checked=False))
+
+
+def _content_digest(pdu: Mapping[str, Any], *, checked: bool) -> bytes:
     hashed = {key: value for key, value in pdu.items() if key not in _NOT_CONTENT_HASHED}
-    return encode_base64(sha256(canonical_json(hashed)).digest())
+    return sha256(canonical_json(hashed, checked=checked)).digest()
 
 
-def check_content_hash(pdu: Mapping[str, Any]) -> bool:
-    """Whether the event carries its own content hash; if not, only its redacted copy may be used."""
+def check_content_hash(pdu: Mapping[str, Any], *, checked: bool = False) -> bool:
+    """Whether the event carries its own content hash; if not, only its redacted copy may be used.
+
+    `checked` as in `canonical_json`.
+    """
     hashes = pdu.get("hashes")
     claimed = hashes.get("sha256") if isinstance(hashes, Mapping) else None
     if not isinstance(claimed, str):
         return False
     try:
-        return decode_base64(claimed) == decode_base64(content_hash(pdu))
+        return decode_base64(claimed) == _content_digest(pdu, checked=checked)
     except BadRequest:
         return False
 

@@ -27,7 +27,7 @@ from config.settings import FederationSettings, NetworkSettings, Settings
 from homeserver.domain.filters import EventFilter
 from homeserver.http.server import HttpServer
 from homeserver.services.accounts.profile import Profiles
-from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.pages import PageRequest
 from homeserver.storage.store import Store
 from tests.builders.certificate import CertificateAuthority
 from tests.builders.cluster import SERVER_NAME, Cluster

@@ -116,6 +116,23 @@ async def test_cancelled_request_still_publishes(house: TestHouse, journal: Jour
     journal.check()
 
 
+async def test_the_caller_goes_on_before_those_who_wait(house: TestHouse, journal: Journal) -> None:
+    """Who writes has the answer before anybody who waits for it is told: a sender knows the id of what comes back."""
+    order: list[str] = []
+
+    async def waits() -> None:
+        await house.streams.notifier.wait(["u" + USER], 60)
+        order.append("waiter")
+
+    async def writes() -> None:
+        await house.database.write(journal.work("news"))
+        order.append("caller")
+
+    waiting = asyncio.create_task(waits())
+    await asyncio.gather(writes(), waiting)
+    assert order == ["caller", "waiter"]
+
+
 async def test_publications_wait_for_an_earlier_position(house: TestHouse, journal: Journal) -> None:
     """A write that committed first is shown only after the one that took its position before it."""
     slow = Held(journal.work("slow"))

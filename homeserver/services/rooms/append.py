@@ -173,12 +173,14 @@ class Append:
         differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
         if not differing:
             return []
-        names = state.name_keys(differing)
         events = room.events({event for part in (before, after) for key, event in part.items() if key in differing})
-        return [
-            StateChange(names[key], key, events.get(before.get(key, 0)), events.get(after.get(key, 0)))
-            for key in sorted(differing)
-        ]
+        changes: list[StateChange] = []
+        for key in sorted(differing):
+            was, now = events.get(before.get(key, 0)), events.get(after.get(key, 0))
+            named = now or was
+            assert named is not None, "the key differs, so that an event stands there on one side"
+            changes.append(StateChange(named.event.key, key, was, now))
+        return changes
 
     def _move(
         self, room: LockedRoom, appended: Appended, extremities: list[tuple[int, str]], ordinals: list[int]

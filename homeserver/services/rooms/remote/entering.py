@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from homeserver.domain.authorization.selection import CREATE
 from homeserver.domain.errors import RemoteError
@@ -13,14 +13,16 @@ from homeserver.domain.versions import RoomVersion
 from homeserver.ports import Clock
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.append import Append
+from homeserver.services.rooms.guest_access import send_away
 from homeserver.services.rooms.placing import Arrival
 from homeserver.services.rooms.remote.claims import claim_state
-from homeserver.services.rooms.remote.outliers import add_outliers
+from homeserver.services.rooms.remote.outliers import add_outliers, cites
 from homeserver.services.rooms.remote.stubs import find_or_add_room
 from homeserver.services.rooms.writer import Writer
 from homeserver.storage.store import Store
 
-# So many events are stored in one transaction: it holds no position and no lock that others wait for.
+# So many events are stored in one transaction, the last of them in that of the join: before it takes a position, which
+# others wait for.
 BATCH = 500
 
 
@@ -45,16 +47,15 @@ class Entering:
         these do not make a room: nothing of it is shown then.
         """
         state_ids = check_state(version, room_id, state)
-        waiting: dict[str, Event] = {event.event_id: event for event in (*auth_chain, *state)}
-        order = list(waiting.values())
-        left: list[Event] = []
-        for start in range(0, len(order), BATCH):
-            left = await self._add([*left, *order[start : start + BATCH]], version, room_id)
-        if left:
-            raise RemoteError(f"{len(left)} events cite what is not in the auth chain, {left[0].event_id} for one")
+        order = in_order(version, {event.event_id: event for event in (*auth_chain, *state)})
+        last = max(0, len(order) - 1) // BATCH * BATCH
+        for start in range(0, last, BATCH):
+            await self._add(version, room_id, order[start : start + BATCH])
 
         def work(store: Store) -> None:
-            room = self._writer.open_row(store, find_or_add_room(store, version, room_id, self._clock.now_ms()))
+            row = find_or_add_room(store, version, room_id, self._clock.now_ms())
+            _add_all(store, version, row.number, room_id, order[last:])
+            room = self._writer.open_row(store, row)
             held = store.events.list_held([join.event_id, *join.auth_events])
             own = held.get(join.event_id)
             if own is not None and own.placed:
@@ -69,16 +70,45 @@ class Entering:
             verdict = self._append(room, join, arrival=arrival)
             if not isinstance(verdict, Accepted):
                 raise RemoteError(f"The state of {room_id} does not allow the join: {verdict.why}")
+            if join.state_key is not None:
+                send_away(self._writer, room, join.state_key, self._clock.now_ms())
             room.save()
 
         await self._database.write(work, room=room_id)
 
-    async def _add(self, events: Sequence[Event], version: RoomVersion, room_id: str) -> list[Event]:
-        def work(store: Store) -> list[Event]:
+    async def _add(self, version: RoomVersion, room_id: str, events: Sequence[Event]) -> None:
+        def work(store: Store) -> None:
             row = find_or_add_room(store, version, room_id, self._clock.now_ms())
-            return add_outliers(store, version, row.number, room_id, events)
+            _add_all(store, version, row.number, room_id, events)
 
-        return await self._database.write(work)
+        await self._database.write(work)
+
+
+def _add_all(store: Store, version: RoomVersion, room: int, room_id: str, events: Sequence[Event]) -> None:
+    """Raises RemoteError if one of them cites what is not held."""
+    left = add_outliers(store, version, room, room_id, events)
+    if left:
+        raise RemoteError(f"{len(left)} events cite what is not in the auth chain, {left[0].event_id} for one")
+
+
+def in_order(version: RoomVersion, events: Mapping[str, Event]) -> list[Event]:
+    """Each after those of them that it cites. Raises RemoteError if some cite each other in a circle."""
+    waits: dict[str, int] = {}
+    followers: dict[str, list[str]] = {}
+    for event_id, event in events.items():
+        cited = {one for one in cites(version, event) if one in events}
+        waits[event_id] = len(cited)
+        for one in cited:
+            followers.setdefault(one, []).append(event_id)
+    ready = [event_id for event_id, count in waits.items() if count == 0]
+    for event_id in ready:
+        for follower in followers.get(event_id, ()):
+            waits[follower] -= 1
+            if waits[follower] == 0:
+                ready.append(follower)
+    if len(ready) < len(events):
+        raise RemoteError(f"{len(events) - len(ready)} events cite each other in a circle")
+    return [events[event_id] for event_id in ready]
 
 
 def check_state(version: RoomVersion, room_id: str, state: Sequence[Event]) -> list[str]:

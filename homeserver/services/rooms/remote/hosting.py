@@ -57,31 +57,37 @@ class Hosting:
         Raises NotFound if we are not in the room, Forbidden if the rules do not allow the event, BadRequest
         (M_INCOMPATIBLE_ROOM_VERSION, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN).
         """
-        version = await self._resident_version(room_id)
-        if versions is not None and version.identifier not in versions:
-            raise BadRequest(
-                "Your server does not know the version of this room",
-                "M_INCOMPATIBLE_ROOM_VERSION",
-                {"room_version": version.identifier},
-            )
 
-        def work(store: Store) -> Event:
-            room = self._writer.open_row(store, store.rooms.get(room_id))
+        def work(store: Store) -> Offer:
+            row = store.rooms.find(room_id)
+            if row is None or not store.rooms.is_resident(row.number):
+                raise NotFound("This server is not in the room")
+            room = self._writer.open_row(store, row)
+            identifier = room.version.identifier
+            if versions is not None and identifier not in versions:
+                raise BadRequest(
+                    "Your server does not know the version of this room",
+                    "M_INCOMPATIBLE_ROOM_VERSION",
+                    {"room_version": identifier},
+                )
             content: dict[str, Any] = {"membership": membership}
             authoriser = _find_authoriser(room, user_id) if membership == "join" else None
             if authoriser is not None:
                 content[AUTHORISER] = authoriser
-            return self._writer.draft(room, sender=user_id, type="m.room.member", state_key=user_id, content=content)
+            event = self._writer.draft(room, sender=user_id, type="m.room.member", state_key=user_id, content=content)
+            left_out = ("hashes", "signatures", "event_id")
+            template = {key: value for key, value in event.pdu.items() if key not in left_out}
+            # "The name of the resident homeserver", in the template only.
+            return Offer(room.version, {**template, "origin": self._server_name})
 
-        event = await self._database.read(work)
-        left_out = ("hashes", "signatures", "event_id")
-        template = {key: value for key, value in event.pdu.items() if key not in left_out}
-        # "The name of the resident homeserver", in the template only.
-        return Offer(version, {**template, "origin": self._server_name})
+        return await self._database.read(work)
 
     async def version(self, room_id: str) -> RoomVersion:
         """Raises NotFound if we are not in the room."""
-        return await self._resident_version(room_id)
+        version = await self._events.version(room_id)
+        if version is None:
+            raise NotFound("This server is not in the room")
+        return version
 
     async def take(self, event: Event) -> Event:
         """Lets the event in, checked (checks 1 to 3) and made from a template of ours; it goes on to the other servers.
@@ -106,12 +112,6 @@ class Hosting:
             return [event.pdu for event in facts_for_outsiders(room)]
 
         return await self._database.read(work)
-
-    async def _resident_version(self, room_id: str) -> RoomVersion:
-        version = await self._events.version(room_id)
-        if version is None:
-            raise NotFound("This server is not in the room")
-        return version
 
     async def _vouch(self, event: Event) -> Event:
         """Signs the join if a user of ours lets the other one in, and may."""

@@ -6,6 +6,7 @@ tells of the room is shown to the invited user. https://spec.matrix.org/v1.19/se
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from homeserver.domain.canonical import canonical_json, parse_json
@@ -35,6 +36,15 @@ class OutsideMembership:
     membership: str
     sender: str
     servers: Sequence[str]
+
+
+class Resident(Enum):
+    """No question of what the user is outside: we are in the room."""
+
+    YES = auto()
+
+
+RESIDENT = Resident.YES
 
 
 class OutOfBand:
@@ -73,13 +83,20 @@ class OutOfBand:
 
     async def find(self, user_id: str, room_id: str) -> OutsideMembership | None:
         """None also if we are in the room."""
+        found = await self.look(user_id, room_id)
+        return found if isinstance(found, OutsideMembership) else None
 
-        def work(store: Store) -> OutsideMembership | None:
+    async def look(self, user_id: str, room_id: str) -> OutsideMembership | Resident | None:
+        """As `find`, but RESIDENT if we are in the room."""
+
+        def work(store: Store) -> OutsideMembership | Resident | None:
             row = store.rooms.find(room_id)
-            standing = None if row is None else store.memberships.find(user_id, row.number)
-            if row is None or standing is None or store.rooms.is_resident(row.number):
+            if row is None:
                 return None
-            if standing.membership not in ("invite", "knock"):
+            if store.rooms.is_resident(row.number):
+                return RESIDENT
+            standing = store.memberships.find(user_id, row.number)
+            if standing is None or standing.membership not in ("invite", "knock"):
                 return None
             told = store.memberships.list_invite_states(user_id, [row.number]).get(row.number, "[]")
             return OutsideMembership(

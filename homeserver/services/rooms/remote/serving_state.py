@@ -23,6 +23,7 @@ from homeserver.storage.store import Store
 MAX_CHAIN = 200_000
 MAX_CHARACTERS = 64 << 20
 BATCH = 500
+MAX_SERVERS_TOLD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,16 @@ class _Snapshot:
     is_whole: bool
     state: Sequence[int]
     auth_chain: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The state before an event and what authorises both, as JSON without the brackets; and the other servers that are
+    in the room, those that are in it for longest first."""
+
+    state: str
+    auth_chain: str
+    servers: Sequence[str]
 
 
 class ServingState:
@@ -72,15 +83,15 @@ class ServingState:
         async with self._turns.of(server):
             return await self._database.read_long(work)
 
-    async def entry(self, server: str, room_id: str, event_id: str) -> tuple[str, str]:
-        """For a server that comes in with the event: (the state before it, what authorises both), JSON without the
-        brackets. Raises Forbidden, NotFound, TooLarge, LimitExceeded."""
+    async def entry(self, server: str, room_id: str, event_id: str) -> Entry:
+        """For a server that comes in with the event. Raises Forbidden, NotFound, TooLarge, LimitExceeded."""
 
-        def work(store: Store) -> tuple[str, str]:
+        def work(store: Store) -> Entry:
             room, row = _served_event(store, server, room_id, event_id)
             numbers = sorted(store.state.get_group(row.state_before or 0).values())
             state = _join(_pdus(store, room, numbers, ()))
-            return state, _join(_pdus(store, room, _auth_chain(store, room, [*numbers, row.number]), ()), len(state))
+            chain = _join(_pdus(store, room, _auth_chain(store, room, [*numbers, row.number]), ()), len(state))
+            return Entry(state, chain, store.residents.list_servers(room.row.number, MAX_SERVERS_TOLD))
 
         async with self._turns.of(server):
             return await self._database.read_long(work)
@@ -136,8 +147,8 @@ def _pdus(store: Store, room: ServedRoom, numbers: Sequence[int], hidden: Collec
     version, room_id = ROOM_VERSIONS[room.row.version], room.row.room_id
     for first in range(0, len(numbers), BATCH):
         batch = numbers[first : first + BATCH]
-        rows = store.graph.list_pdus(batch)
-        for row in (rows[number] for number in batch if not rows[number].rejected):
+        rows = store.graph.list_texts(batch)
+        for row in (rows[number] for number in batch if number in rows):
             if row.number in hidden and row.type not in AUTHORISING:
                 yield redacted_pdu_text(version, room_id, row.event_id, row.client, row.wire)
             else:

@@ -11,7 +11,7 @@ from homeserver.domain.event import Event
 from homeserver.domain.filters import EventFilter
 from homeserver.domain.versions import ROOM_VERSIONS, RoomVersion
 from homeserver.services.rooms.create import RoomRequest
-from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.pages import PageRequest
 from homeserver.services.rooms.writer import Writer
 from homeserver.storage.store import Store
 from tests.builders.cluster import Cluster
