@@ -308,7 +308,13 @@ async def disposed(server: ServerProcess) -> AsyncIterator[ServerProcess]:
 @contextmanager
 def shared_server(directory: Path) -> Iterator[ServerProcess]:
     """A server for many tests, each on a loop of its own. Whoever stops it need not start it again."""
-    server = ServerProcess(directory)
+    with shared(ServerProcess(directory)) as server:
+        yield server
+
+
+@contextmanager
+def shared(server: ServerProcess) -> Iterator[ServerProcess]:
+    """The same with one that was made, and not started yet."""
 
     async def end() -> None:
         if not server.has_ended():

