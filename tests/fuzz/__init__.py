@@ -1,1 +1,1 @@
-"""Requests that nobody thought of, to every endpoint of clients, as somebody who is logged in and has real rooms."""
+"""Requests that nobody thought of, to every endpoint, as people and as a server who have real rooms."""

@@ -9,15 +9,26 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
+from homeserver.domain.canonical import canonical_json
 from homeserver.http.routing import Route
 from tests.conformance.facts import FACTS, OWN_OPERATIONS, read, spec_facts
 from tests.fuzz.routes import declared_routes
-from tests.fuzz.shapes import Shapes, anything, spoiled
-from tests.fuzz.world import PASSWORD, World
+from tests.fuzz.shapes import Shapes, anything, misspelt, spoiled
+from tests.fuzz.world import ALICE, BOB, CAROL, DORA, EMIL, GUEST, PASSWORD, ROOT, World
 
 # What stands in queries, which the facts do not hold: name -> schema. Waits are short, or the fuzzing would be long.
 TOKEN: Any = "string"
 EVENT_FILTER = {"json": "#room_event_filter"}
+RELATIONS: Mapping[str, Any] = {
+    "from": TOKEN,
+    "to": TOKEN,
+    "dir": {"enum": ["b", "f"]},
+    "limit": "integer",
+    "recurse": {"enum": ["true", "false", "yes"]},
+    "org.matrix.msc3981.recurse": {"enum": ["true", "false"]},
+}
+# Without these nothing can be said.
+NEEDED = ("dir", "username", "token", "ts", "user_id")
 QUERIES: Mapping[str, Mapping[str, Any]] = {
     "GET /_matrix/client/v3/sync": {
         "since": TOKEN,
@@ -56,6 +67,26 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
         "from": TOKEN,
     },
     "GET /_matrix/client/v1/mutual_rooms": {"user_id": "string", "from": TOKEN},
+    "GET /_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms": {"user_id": "string", "batch_token": TOKEN},
+    "GET /_matrix/client/v1/rooms/{room_id}/relations/{event_id}": RELATIONS,
+    "GET /_matrix/client/v1/rooms/{room_id}/relations/{event_id}/{rel_type}": RELATIONS,
+    "GET /_matrix/client/v1/rooms/{room_id}/relations/{event_id}/{rel_type}/{event_type}": RELATIONS,
+    "GET /_matrix/client/v1/rooms/{room_id}/threads": {
+        "include": {"enum": ["all", "participated", "some"]},
+        "limit": "integer",
+        "from": TOKEN,
+    },
+    "GET /_matrix/client/v1/rooms/{room_id}/timestamp_to_event": {
+        "ts": {"enum": ["0", "1", "1700000000000", "4102444800000", "9007199254740991", "-1", "x"]},
+        "dir": {"enum": ["b", "f"]},
+    },
+    "POST /_matrix/client/v3/search": {"next_batch": TOKEN},
+    "GET /_matrix/client/v3/events": {
+        "from": TOKEN,
+        "room_id": "string",
+        "timeout": {"enum": ["0", "1", "20", "-1", "1.5"]},
+    },
+    "GET /_matrix/client/v3/initialSync": {"limit": "integer", "archived": {"enum": ["true", "false"]}},
     "GET /_matrix/client/v3/thirdparty/location": {"alias": "string"},
     "GET /_matrix/client/v3/thirdparty/user": {"userid": "string"},
     "PUT /_matrix/client/v3/pushrules/global/{kind}/{rule_id}": {"before": "string", "after": "string"},
@@ -63,6 +94,11 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "GET /_matrix/client/v3/register/available": {"username": "string"},
     "GET /_matrix/client/v1/register/m.login.registration_token/validity": {"token": "string"},
 }
+# Where something is asked mostly that asks for a room of its kind, or may end the talk of those who go on in it.
+PLACES = {
+    "/unban": "banned", "/knock/": "knocked", "/forget": "left", "/hierarchy": "space", "/leave": "", "/kick": "",
+    "/ban": "", "/upgrade": "",
+}  # fmt: skip
 # The longest value that a request line carries.
 LONGEST = 4_000
 ABSURD_PATHS = (
@@ -89,6 +125,8 @@ HOSTILE_BODIES = (
 )  # fmt: skip
 CONTENT_TYPES = ("application/json", "text/plain", "multipart/form-data; boundary=x", "image/png", "", "\\;;=")
 REGISTER, BY_SECRET = "/_matrix/client/v3/register", "/_synapse/admin/v1/register"
+REBUILD, NOTICES = "/_parley/admin/v1/search/rebuild", "/_parley/admin/v1/notices"
+SEND_NOTICE = "/_synapse/admin/v1/send_server_notice"
 # Of `tests.clients.conftest.serve`.
 SECRET = "secret"
 # The facts describe whole events, and know nothing of filters that ask for less: then these are asked for as well.
@@ -138,20 +176,25 @@ class Cases:
         route = self._turn.pop()
         person = self._person(route)
         self._world.speaker = "" if person is None else self._world.people[person].user_id
-        parameters = {name: self._parameter(name) for name in re.findall(r"{(\w+)}", route.path)}
+        self._world.usual_place = next((place for part, place in PLACES.items() if part in route.path), "talk")
+        parameters = {name: self._parameter(name, route) for name in re.findall(r"{(\w+)}", route.path)}
         path = re.sub(r"{(\w+)}", lambda found: parameters[found[1]], route.path)
         body, headers = self._body(route, parameters)
         return Case(route, person, path, self._query(route), body, headers)
 
     def _person(self, route: Route) -> int | None:
-        if self._dice.random() < 0.04:
+        if self._dice.random() < 0.06:
             return None
         if any(word in route.path for word in ("/logout", "/account/password", "/account/deactivate")):
-            return 2
-        return self._dice.choice((0, 0, 1))
+            return CAROL
+        if route.path.startswith("/_synapse/admin/") and route.path != BY_SECRET:
+            return self._dice.choice((ROOT, ROOT, ROOT, ALICE))
+        return self._dice.choice((ALICE, ALICE, ALICE, BOB, BOB, DORA, EMIL, GUEST))
 
-    def _parameter(self, name: str) -> str:
+    def _parameter(self, name: str, route: Route) -> str:
         """Percent-encoded."""
+        if name == "event_type" and "/state/" in route.path:
+            name = "state_type"
         if self._dice.random() < 0.06:
             return self._dice.choice(ABSURD_PATHS)
         value = self._word("{" + name + "}")
@@ -163,7 +206,7 @@ class Cases:
         dice = self._dice
         query: dict[str, str] = {}
         for name, schema in QUERIES.get(f"{route.method} {route.path}", {}).items():
-            if dice.random() < (0.9 if name in ("dir", "username", "token") else 0.4):
+            if dice.random() < (0.9 if name in NEEDED else 0.4):
                 query[name] = self._query_value(name, schema)
         if dice.random() < 0.03:
             query[dice.choice(("limit", "filter", "since", "access_token", "user_id"))] = dice.choice(
@@ -187,7 +230,8 @@ class Cases:
     def _body(self, route: Route, parameters: Mapping[str, str]) -> tuple[Any, Mapping[str, str]]:
         dice = self._dice
         if route.method not in ("PUT", "POST"):
-            return None, {}
+            # What has no body may have one all the same.
+            return (dice.choice(HOSTILE_BODIES) if dice.random() < 0.02 else None), {}
         kind = dice.random()
         if kind < 0.06:
             headers = {"Content-Type": dice.choice(CONTENT_TYPES) if dice.random() < 0.2 else CONTENT_TYPES[0]}
@@ -197,7 +241,10 @@ class Cases:
         value = self._valid_body(route, parameters)
         for _ in range(dice.choice((0, 0, 0, 0, 1, 1, 2))):
             value = spoiled(value, dice)
-        return with_whole_events(value), {}
+        value = with_whole_events(value)
+        if dice.random() < 0.04:
+            return misspelt(value, dice), {"Content-Type": CONTENT_TYPES[0]}
+        return value, {}
 
     def _valid_body(self, route: Route, parameters: Mapping[str, str]) -> Any:
         if "event_type" in parameters:
@@ -227,13 +274,27 @@ class Cases:
             body["auth"] = {**body.get("auth", {}), "type": "m.login.dummy"}
         elif route.path == BY_SECRET:
             body["username"] = f"new{self._dice.randrange(10**9)}"
-            words = [body["nonce"], body["username"], body["password"], "admin" if body.get("admin") else "notadmin"]
-            body["mac"] = hmac.new(SECRET.encode(), "\0".join(words).encode("utf-8", "replace"), "sha1").hexdigest()
+            self._prove(body, body["username"], body["password"], "admin" if body.get("admin") else "notadmin")
+        elif route.path == REBUILD:
+            self._prove(body, "rebuild-search")
+        elif route.path == NOTICES:
+            body["notice"] = {"body": self._word("body"), "user_id": self._word("@")}
+            self._prove(body, "send-notice", canonical_json(body["notice"]).decode())
+        elif route.path == SEND_NOTICE:
+            body |= {"user_id": self._word("@"), "content": {"msgtype": "m.text", "body": self._word("body")}}
+            body |= {"type": "m.room.message", "state_key": None}
         elif "/pushrules/" in route.path and "actions" in body:
-            body["actions"] = ["notify", {"set_tweak": "highlight"}]
+            body["actions"] = self._dice.choice((["notify", {"set_tweak": "highlight"}], ["notify"], []))
+            body.setdefault("pattern", self._word("pattern"))
+        elif route.path.endswith("/unban"):
+            body["user_id"] = self._world.people[EMIL].user_id
         elif "/account/" in route.path:
             identifier["user"] = self._world.speaker
             body["auth"] = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+
+    def _prove(self, body: dict[str, Any], *parts: str) -> None:
+        words = "\0".join((body["nonce"], *parts))
+        body["mac"] = hmac.new(SECRET.encode(), words.encode("utf-8", "replace"), "sha1").hexdigest()
 
     def _content(self, event_type: str) -> Any:
         """The content of an event of a type that the spec knows, or of any."""

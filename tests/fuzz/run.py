@@ -1,9 +1,12 @@
 """Asks case after case, and collects what the server may not answer: a 500, an error without `errcode` and `error`,
-anything that the facts do not allow, and nothing at all within `PATIENCE`."""
+anything that the facts do not allow, more than LARGEST bytes, and nothing at all within `PATIENCE`."""
 
 import asyncio
 import random
+import re
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.clients.conftest import Served
@@ -13,7 +16,11 @@ from tests.fuzz.world import World
 
 # Far above the longest wait of a case: what takes longer hangs.
 PATIENCE = 30.0
-# The world gets a new room so often.
+# Bytes of an answer: far above what the rooms of the world need, and far below what all of them together hold.
+LARGEST = 10_000_000
+# As the spec names them, and as we do: https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
+ERRCODE = re.compile(r"(M|IO\.PARLEY)[A-Z_.]+")
+# The world gets new rooms so often.
 REFRESH = 150
 # Findings that look alike are told once.
 SHOWN = 40
@@ -27,6 +34,21 @@ class Report:
     cases: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     findings: dict[str, str] = field(default_factory=dict)
+    # (seconds, route) and (bytes, route) of the worst.
+    slowest: tuple[float, str] = (0.0, "")
+    largest: tuple[int, str] = (0, "")
+
+    def note(self, case: Case, answer: Answer, seconds: float) -> None:
+        label = case.route.label
+        self.statuses[f"{label} {answer.status // 100}xx"] += 1
+        self.slowest = max(self.slowest, (seconds, label))
+        self.largest = max(self.largest, (len(answer.raw), label))
+        if len(answer.raw) > LARGEST:
+            self.find(case, f"an answer of {len(answer.raw):,} bytes")
+        # That there is one is a fact of the answer; the first answer of user-interactive authentication needs none.
+        errcode = answer.body.get("errcode") if answer.status >= 400 else None
+        if errcode is not None and not ERRCODE.fullmatch(errcode):
+            self.find(case, f"no errcode: {errcode}")
 
     def find(self, case: Case, what: str) -> None:
         alike = f"{case.route.label}: {what.splitlines()[0].partition(' -> ')[2] or what[:80]} {what.splitlines()[1:2]}"
@@ -38,16 +60,18 @@ class Report:
         return {label.rsplit(" ", 1)[0] for label in self.statuses if label.rsplit(" ", 1)[1] == "2xx"}
 
 
-async def fuzz(served: Served, cases: int, seed: int) -> Report:
-    """Asks `cases` requests, one after the other."""
+async def fuzz(served: Served, cases: int, seed: int, watch: Callable[[int], None] = lambda number: None) -> Report:
+    """Asks `cases` requests, one after the other; `watch` is told the number of each before it is asked."""
     dice = random.Random(seed)
     world = World(served, dice)
     await world.begin()
     stranger = await served.stranger()
     deal, report = Cases(world, dice), Report(seed)
     for report.cases in range(1, cases + 1):
+        watch(report.cases)
         case = deal.next()
         client = stranger if case.person is None else world.people[case.person]
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await client.ask(
@@ -60,7 +84,7 @@ async def fuzz(served: Served, cases: int, seed: int) -> Report:
         except TimeoutError:
             report.find(case, f"no answer within {PATIENCE:g} s")
             continue
-        report.statuses[f"{case.route.label} {answer.status // 100}xx"] += 1
+        report.note(case, answer, time.perf_counter() - began)
         world.learn(answer)
         if report.cases % REFRESH == 0 or (case.person is not None and is_lost(answer)):
             try:

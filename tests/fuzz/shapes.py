@@ -4,6 +4,7 @@ The notation is that of `scripts/spec-facts`. What a string may say comes from t
 gives words that mean something to the server.
 """
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -92,11 +93,40 @@ KEYS = ("", "type", "content", "room", "users", "a\x00", "\ud800", "__proto__", 
 def anything(dice: random.Random, depth: int = 0) -> Any:
     """Any JSON value, and some that Python writes and JSON knows not."""
     kind = dice.random()
+    if kind < 0.02:
+        return nested(dice)
     if kind < 0.7 or depth > 3:
         return dice.choice(SCALARS)
     if kind < 0.85:
         return [anything(dice, depth + 1) for _ in range(dice.randint(0, 3))]
     return {dice.choice(KEYS): anything(dice, depth + 1) for _ in range(dice.randint(0, 3))}
+
+
+def nested(dice: random.Random) -> Any:
+    """Lists and objects in each other."""
+    value: Any = None
+    for _ in range(dice.choice((10, 60, 300, 700))):
+        value = [value] if dice.random() < 0.5 else {"a": value}
+    return value
+
+
+def misspelt(value: Any, dice: random.Random) -> bytes:
+    """The JSON of `value`, written as nobody should: with a key twice, cut off, with bytes that are no text."""
+    written = json.dumps(value).encode()
+    place = dice.randrange(len(written))
+    kind = dice.choice(("twice", "twice", "cut", "byte", "escape", "more", "numbers"))
+    if kind == "twice" and isinstance(value, dict) and value:
+        again = json.dumps({dice.choice(sorted(value)): anything(dice)}).encode()
+        return written[:-1] + b"," + again[1:]
+    if kind == "cut":
+        return written[:place]
+    if kind == "byte":
+        return written[:place] + bytes([dice.randrange(128, 256)]) + written[place + 1 :]
+    if kind == "escape":
+        return written.replace(b'"', b'"\\ud83d', 1) if dice.random() < 0.5 else written.replace(b'"', b'"\\u0000', 1)
+    if kind == "numbers":
+        return written.replace(b"1", b"1e999").replace(b"0", b"0.0")
+    return written + dice.choice((b"{}", b"\x00", b" " * 5_000, b"\xef\xbb\xbf"))
 
 
 def spoiled(value: Any, dice: random.Random) -> Any:

@@ -16,9 +16,9 @@ import trustme
 import uvloop
 
 from tests.builders.process import ServerProcess, free_port, running_server, server_directory
-from tests.soak.churn import Churn
+from tests.soak.churn import DATA_TYPES, PEOPLE, ROOMS, THREADS, Churn
 from tests.soak.plateau import Point, rests, slope_per_hour
-from tests.soak.samples import Sample, Watch
+from tests.soak.samples import SEARCH_LAG, Sample, Watch
 
 ROOT = Path(__file__).parents[2]
 FLOOD_PER_MINUTE = 50_000
@@ -27,22 +27,35 @@ FLOOD_SHARE = 0.8
 SAMPLES = 40
 JUDGED_MINUTES = 10
 RSS_SLACK_MIB = 4.0
-# Whose rows must not follow what is done, and how far they may swing; interactive_sessions has a bound instead.
-PLATEAUS = {
-    "write_log": 600.0,
-    "sessions": 20.0,
-    "devices": 20.0,
-    "receipts": 50.0,
-    "account_data": 20.0,
-    "filters": 20.0,
-    "profiles": 20.0,
-    "forgotten": 50.0,
-    "invite_states": 20.0,
-    "registration_tokens": 0.0,
-    "rule_sets": 20.0,
-    "rule_classes": 20.0,
+# What follows what is said, as it must: at most so many rows for each event.
+HISTORY = {
+    "events": 1.0,
+    "search": 1.0,
+    "relations": 1.0,
+    "threads": 0.1,
+    "thread_events": 1.0,
+    "state_groups": 1.0,
+    "state_changes": 1.0,
+    "state_merges": 0.1,
+    "count_exceptions": 4.0,
+    "reports": 0.0,
 }
-BOUNDS = {"interactive_sessions": 10_000}
+# What somebody may fill up to a bound: of all, or of all the people of the churn.
+BOUNDS = {
+    "interactive_sessions": 10_000,
+    "rule_classes": PEOPLE * 510,
+    # For all of a room, and for each of its threads.
+    "receipts": PEOPLE * ROOMS * (1 + THREADS),
+    # What the churn sets, push rules, ignored people; the tags of each room.
+    "account_data": PEOPLE * (DATA_TYPES + 2 + ROOMS),
+}
+# All other tables must not follow what is done, and may swing so far.
+SLACK = 20.0
+PLATEAUS = {"write_log": 600.0, "forgotten": 50.0, "current_state": 50.0, "memberships": 50.0}
+# Those that are told in every line.
+TOLD = ("events", "search", "write_log", "sessions", "receipts", "account_data", "rule_classes", "interactive_sessions")
+# Positions by which the index of search may be behind when people have stopped.
+SEARCH_BEHIND = 2_000.0
 # What is left over from the flood when it has ended.
 LEFT_OVER = 100
 
@@ -116,7 +129,7 @@ async def strangers_left(server: ServerProcess) -> float:
 
 def tell(sample: Sample) -> None:
     gauges = " ".join(f"{name}={value:g}" for name, value in sample.gauges.items())
-    tables = " ".join(f"{name}={sample.tables.get(name, 0)}" for name in ("events", *BOUNDS, *PLATEAUS))
+    tables = " ".join(f"{name}={sample.tables.get(name, 0)}" for name in TOLD)
     say(f"{sample.seconds:6.0f} s  {sample.rss:6.1f} MiB  {gauges}  {tables}")
 
 
@@ -129,20 +142,31 @@ def judge(samples: list[Sample], minutes: float, left: float) -> list[str]:
         say(f"too short to judge: the memory is judged from {JUDGED_MINUTES} minutes on")
     elif not rests(memory, RSS_SLACK_MIB):
         wrong.append("memory")
-    for name, slack in PLATEAUS.items():
-        points: list[Point] = [(sample.seconds, float(sample.tables[name])) for sample in samples]
-        say(f"{name:22} {points[0][1]:8g} -> {points[-1][1]:8g}  {slope_per_hour(points):+10.1f}/h")
-        if not rests(points, slack):
-            wrong.append(f"table {name}")
-    for name, bound in BOUNDS.items():
-        most = max(sample.tables[name] for sample in samples)
-        say(f"{name:22} at most {most}, bound {bound}")
-        # One transaction may add before the next one takes away.
-        if most > bound * 1.01:
-            wrong.append(f"table {name}")
+    wrong += [f"table {name}" for name in samples[-1].tables if not is_bounded(name, samples)]
+    behind = [sample.gauges.get(SEARCH_LAG, 0.0) for sample in samples]
+    say(f"search was {behind[-1]:g} positions behind at last, and {max(behind):g} at most")
+    if behind[-1] > SEARCH_BEHIND:
+        wrong.append("the index of search is left behind")
     if left >= LEFT_OVER:
         wrong.append("connections of strangers")
     return wrong
+
+
+def is_bounded(name: str, samples: list[Sample]) -> bool:
+    """Whether a table has as many rows as it may have, or came to rest."""
+    points: list[Point] = [(sample.seconds, float(sample.tables.get(name, 0))) for sample in samples]
+    rows, events = points[-1][1], samples[-1].tables["events"]
+    if name in HISTORY:
+        good, why = rows <= events * HISTORY[name], f"{rows / events:.2f} for each event, at most {HISTORY[name]:g}"
+    elif name in BOUNDS:
+        # One transaction may add before the next one takes away.
+        good, why = max(value for _, value in points) <= BOUNDS[name] * 1.01, f"at most {BOUNDS[name]:,}"
+    else:
+        good, why = rests(points, PLATEAUS.get(name, SLACK)), "at rest"
+    if rows or not good:
+        change = f"{points[0][1]:8g} -> {rows:8g}  {slope_per_hour(points):+10.1f}/h"
+        say(f"{name:22} {change}  {'' if good else 'GROWS, and should not: '}{why}")
+    return good
 
 
 def say(line: str) -> None:

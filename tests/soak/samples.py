@@ -9,6 +9,8 @@ import psycopg2
 
 from tests.builders.process import ServerProcess
 
+# How far the index of search is behind what is said.
+SEARCH_LAG = 'follower_lag{follower="search"}'
 GAUGES = (
     "parley_http_connections",
     "parley_http_connections_anonymous",
@@ -17,6 +19,7 @@ GAUGES = (
     "parley_views",
     "parley_view_bytes",
     "parley_watermark_lag",
+    f"parley_{SEARCH_LAG}",
 )
 PAGE_KIB = 4
 
@@ -47,7 +50,7 @@ class Watch:
     async def _gauges(self) -> dict[str, float]:
         async with aiohttp.ClientSession() as session, session.get(self._server.url + "/metrics") as response:
             lines = [line.split() for line in (await response.text()).splitlines()]
-        return {line[0].removeprefix("parley_"): float(line[1]) for line in lines if line[0] in GAUGES}
+        return {line[0].removeprefix("parley_"): float(line[1]) for line in lines if line and line[0] in GAUGES}
 
     def _memory(self) -> float:
         pages = Path(f"/proc/{self._server.pid}/statm").read_text().split()[1]

@@ -4,26 +4,22 @@ The recount knows no classes, no ordinals and no exceptions. https://spec.matrix
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from homeserver.domain.power import PowerLevels
 from homeserver.domain.push_conditions import EventView
 from homeserver.domain.push_rules import compile_rules
-from homeserver.services.rooms.send import Send
 from homeserver.services.sync.counts import Counts, RoomCounts, Unread
-from homeserver.storage.database import Database
 from homeserver.storage.store import Store
 from tests.builders.cluster import SERVER_NAME
 from tests.services.rooms.scene import ALICE, BOB, EVE, MEMBER, Scene, examples
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-T = TypeVar("T")
 
 # (the method of the push rules, its arguments): what makes each of these users different. `{room}` is the room's id.
 Change = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -318,47 +314,3 @@ async def test_renewing_a_profile_reads_everything(scene: Scene) -> None:
     await story.happened(await scene.put(user_id, story.room_id, MEMBER, content, user_id))
     assert story.recount(user_id) == (0, 0)
     await story.check()
-
-
-# --- cost ----------------------------------------------------------------------------------------------------------
-
-
-class CountingDatabase:
-    """Implements `Persistence`: notes how many statements each write sent, COMMIT included."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.statements: list[int] = []
-
-    async def write(self, work: Callable[[Store], T], *, room: str | None = None) -> T:
-        def counted(store: Store) -> T:
-            result = work(store)
-            store.leave_trace()
-            self.statements.append(store.statements + 1)
-            return result
-
-        return await self._database.write(counted, room=room)
-
-    async def read(self, work: Callable[[Store], T], *, single: bool = False) -> T:
-        return await self._database.read(work, single=single)
-
-    async def read_long(self, work: Callable[[Store], T]) -> T:
-        return await self._database.read_long(work)
-
-
-async def test_statements_of_a_send_do_not_grow_with_members(scene: Scene) -> None:
-    """At most eight for a plain message, whether 2 or 100 people read it; mentions cost no more for more readers."""
-    crowd = [f"@crowd{n}:{SERVER_NAME}" for n in range(100)]
-    small, large = await scene.room("12", members=[BOB]), await scene.room("12", members=[BOB, *crowd])
-    counting = CountingDatabase(scene.database)
-    send = Send(counting, scene.services.writer)
-    plain = {"msgtype": "m.text", "body": "x"}
-    mention = {**plain, "m.mentions": {"user_ids": [BOB]}}
-    costs = {}
-    for room_id in (small, large):
-        for name, content in (("plain", plain), ("mention", mention)):
-            for number in range(3):
-                await send.message(ALICE, "D", room_id, "m.room.message", f"{name}{number}", content)
-            costs[room_id, name] = counting.statements[-1]
-    assert costs[small, "plain"] == costs[large, "plain"] <= 8
-    assert costs[small, "mention"] == costs[large, "mention"]
