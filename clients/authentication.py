@@ -5,27 +5,30 @@
     door.user("PUT", "/_matrix/client/v3/profile/{user_id}/{key}", self.set_field, limit="profile")
 
 `public` endpoints take the request alone, `optional` ones also the requester or None, `user` ones the requester.
-`limit` names a row of `clients.limits`; it counts by the requester or by the address, as the row says.
+`limit` names a row of `clients.limits`; it counts by the requester or by the address, as the row says. Guests may call
+what is on the list of `clients.guests`, and what is `public`.
 https://spec.matrix.org/v1.19/client-server-api/#client-authentication
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from clients.limits import LIMITS, Limits
-from homeserver.domain.errors import Unauthenticated
-from homeserver.http.answers import Answer
+from clients.guests import open_to_guests
+from clients.limits import SCOPES, Limits
+from homeserver.domain.errors import Forbidden, Unauthenticated
+from homeserver.http.answers import Answer, StreamedAnswer
 from homeserver.http.request import DEFAULT_BODY_LIMIT, Request
 from homeserver.http.routing import Route
 from homeserver.http.upgrade import Upgrade
 from homeserver.services.accounts.requester import Requester
 
-Result = Answer | Mapping[str, Any]
+Result = Answer | StreamedAnswer | Mapping[str, Any]
 PublicEndpoint = Callable[[Request], Awaitable[Result | Upgrade]]
 OptionalEndpoint = Callable[[Request, Requester | None], Awaitable[Result]]
 UserEndpoint = Callable[[Request, Requester], Awaitable[Result]]
 
-_SCOPES = {row.name: row.scope for row in LIMITS}
+_NOTHING = nullcontext()
 
 
 class Authenticator(Protocol):
@@ -59,17 +62,17 @@ class Door:
         endpoint: PublicEndpoint,
         *,
         limit: str | None = "general_address",
+        also: tuple[str, ...] = (),
         body_limit: int = DEFAULT_BODY_LIMIT,
     ) -> Route:
         """For everybody. Raises ValueError for a limit that does not count by address."""
-        _check_scope(path, limit, ("address",))
+        limits = _rows(path, limit, ("address",), also)
 
         async def run(request: Request) -> Result | Upgrade:
-            if limit is not None:
-                self._limits.take(limit, request.remote)
-            return await endpoint(request)
+            with self._counted(limit, request.remote, also):
+                return await endpoint(request)
 
-        return Route(method, path, run, limit=limit, body_limit=body_limit)
+        return Route(method, path, run, limits=limits, body_limit=body_limit)
 
     def optional(
         self,
@@ -78,18 +81,23 @@ class Door:
         endpoint: OptionalEndpoint,
         *,
         limit: str | None = "general_address",
+        also: tuple[str, ...] = (),
         body_limit: int = DEFAULT_BODY_LIMIT,
     ) -> Route:
         """For everybody, but a token that is sent must be good. Raises ValueError as `public`."""
-        _check_scope(path, limit, ("address",))
+        limits = _rows(path, limit, ("address",), also)
+        for_guests = open_to_guests(method, path)
 
         async def run(request: Request) -> Result:
-            if limit is not None:
-                self._limits.take(limit, request.remote)
-            token = access_token(request)
-            return await endpoint(request, None if token is None else await self._requester(request, token, False))
+            with self._counted(limit, request.remote, also):
+                token = access_token(request)
+                if token is None:
+                    return await endpoint(request, None)
+                requester = await self._requester(request, token, False)
+                self._check_guest(request, requester, for_guests)
+                return await endpoint(request, requester)
 
-        return Route(method, path, run, limit=limit, body_limit=body_limit)
+        return Route(method, path, run, limits=limits, body_limit=body_limit)
 
     def user(
         self,
@@ -98,6 +106,7 @@ class Door:
         endpoint: UserEndpoint,
         *,
         limit: str | None = "general",
+        also: tuple[str, ...] = (),
         even_locked: bool = False,
         body_limit: int = DEFAULT_BODY_LIMIT,
     ) -> Route:
@@ -105,7 +114,10 @@ class Door:
 
         Raises ValueError for a limit that counts neither by user nor by address.
         """
-        by_user = _check_scope(path, limit, ("user", "address")) == "user"
+        for_guests = open_to_guests(method, path)
+        of_guests = () if for_guests is None or method == "GET" else ("guests",)
+        limits = _rows(path, limit, ("user", "address"), (*also, *of_guests))
+        by_user = limit is not None and SCOPES[limit] == "user"
 
         async def run(request: Request) -> Result:
             token = access_token(request)
@@ -113,11 +125,30 @@ class Door:
                 self._limits.take("general_address", request.remote)
                 raise Unauthenticated("This needs an access token", "M_MISSING_TOKEN")
             requester = await self._requester(request, token, even_locked)
-            if limit is not None:
-                self._limits.take(limit, requester.user_id if by_user else request.remote)
-            return await endpoint(request, requester)
+            with self._counted(limit, requester.user_id if by_user else request.remote, also):
+                self._check_guest(request, requester, for_guests)
+                return await endpoint(request, requester)
 
-        return Route(method, path, run, limit=limit, body_limit=body_limit)
+        return Route(method, path, run, limits=limits, body_limit=body_limit)
+
+    def _counted(self, limit: str | None, subject: str, also: tuple[str, ...]) -> AbstractContextManager[object]:
+        """Takes from the row of a route. What one of its further rows refuses shall take from none of them: whoever
+        comes again in time would else be refused by the first."""
+        if limit is None:
+            return _NOTHING
+        if also:
+            return self._limits.taking(limit, subject)
+        self._limits.take(limit, subject)
+        return _NOTHING
+
+    def _check_guest(self, request: Request, requester: Requester, wanted: Mapping[str, str] | None) -> None:
+        """Raises Forbidden if this is not for guests, LimitExceeded for a guest who sends too much."""
+        if not requester.is_guest:
+            return
+        if wanted is None or any(request.parameters.get(name) != value for name, value in wanted.items()):
+            raise Forbidden("This is not for guests: make yourself an account", "M_GUEST_ACCESS_FORBIDDEN")
+        if request.method != "GET":
+            self._limits.take("guests", requester.user_id)
 
     async def _requester(self, request: Request, token: str, even_locked: bool) -> Requester:
         try:
@@ -129,10 +160,11 @@ class Door:
         return requester
 
 
-def _check_scope(path: str, limit: str | None, scopes: tuple[str, ...]) -> str | None:
-    if limit is None:
-        return None
-    scope = _SCOPES.get(limit)
-    if scope not in scopes:
+def _rows(path: str, limit: str | None, scopes: tuple[str, ...], also: tuple[str, ...]) -> tuple[str, ...]:
+    """All that a route is subject to. Raises ValueError for what is no row, or that the door cannot count."""
+    if limit is not None and SCOPES.get(limit) not in scopes:
         raise ValueError(f"{path}: the limit {limit!r} does not count by {' or '.join(scopes)}")
-    return scope
+    unknown = [name for name in also if name not in SCOPES]
+    if unknown:
+        raise ValueError(f"{path}: no such limits: {', '.join(unknown)}")
+    return also if limit is None else (limit, *also)

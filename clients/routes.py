@@ -14,11 +14,13 @@ from clients.endpoints.capabilities import Capabilities
 from clients.endpoints.credentials import Credentials
 from clients.endpoints.directory import Directory
 from clients.endpoints.ephemeral import Ephemeral
+from clients.endpoints.event_stream import EventStream
 from clients.endpoints.filters import Filters
 from clients.endpoints.history import History
 from clients.endpoints.initial_sync import InitialSync
 from clients.endpoints.login import Login
 from clients.endpoints.mutual_rooms import MutualRooms
+from clients.endpoints.notices import OperatorNotices, ServerNotices
 from clients.endpoints.presence import PresenceStatus
 from clients.endpoints.profile import Profile
 from clients.endpoints.pushrules import PushRules
@@ -27,6 +29,7 @@ from clients.endpoints.relations import Relations
 from clients.endpoints.reports import Reports
 from clients.endpoints.rooms import Rooms
 from clients.endpoints.search import Search
+from clients.endpoints.search_rebuild import Rebuilding, SearchRebuild
 from clients.endpoints.send import Send
 from clients.endpoints.spaces import Spaces
 from clients.endpoints.state import State
@@ -36,6 +39,7 @@ from clients.endpoints.tags import Tags
 from clients.endpoints.third_party import ThirdParty
 from clients.endpoints.timestamps import Timestamps
 from clients.endpoints.upgrade import Upgrade
+from clients.endpoints.user_limits import UserLimitSetting
 from clients.endpoints.versions import Versions
 from clients.endpoints.voip import Voip
 from clients.endpoints.well_known import WellKnown
@@ -48,15 +52,19 @@ from homeserver.domain.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from homeserver.http.routing import Route
 from homeserver.services.accounts import data, filters, profile
 from homeserver.services.accounts.deactivation import Deactivation
+from homeserver.services.accounts.guests import Guests
 from homeserver.services.accounts.interactive import InteractiveAuthentication
+from homeserver.services.accounts.operator_secret import OperatorSecret
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.registration import Registration
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.shared_secret import SharedSecretRegistration
 from homeserver.services.accounts.tags import RoomTags
+from homeserver.services.accounts.user_limits import UserLimits
 from homeserver.services.messaging.presence import Presence
 from homeserver.services.messaging.receipts import Receipts
 from homeserver.services.messaging.typing import Typing
+from homeserver.services.notices import Notices
 from homeserver.services.push import rules
 from homeserver.services.rooms import (
     history,
@@ -77,7 +85,8 @@ from homeserver.services.rooms.spaces import Spaces as Trees
 from homeserver.services.rooms.state import RoomState
 from homeserver.services.rooms.summary import Summaries
 from homeserver.services.search import search
-from homeserver.services.sync import loop
+from homeserver.services.sync import event_stream, loop
+from homeserver.services.sync.overview import Overview
 from homeserver.services.turn import TurnServer
 
 
@@ -89,11 +98,13 @@ class Chapter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The services about users. Without `shared_secret` its endpoint does not exist."""
+    """The services about users. Without `shared_secret`, `operator` and `user_limits` their endpoints do not
+    exist."""
 
     sessions: Sessions
     passwords: Passwords
     registration: Registration
+    guests: Guests
     deactivation: Deactivation
     interactive: InteractiveAuthentication
     profiles: profile.Profiles
@@ -101,6 +112,8 @@ class Accounts:
     filters: filters.Filters
     tags: RoomTags
     shared_secret: SharedSecretRegistration | None = None
+    operator: OperatorSecret | None = None
+    user_limits: UserLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +178,17 @@ class House(Protocol):
     @property
     def initial_sync(self) -> initial_sync.InitialSync: ...
     @property
+    def event_stream(self) -> event_stream.EventStream: ...
+    @property
+    def overview(self) -> Overview: ...
+    @property
+    def notices(self) -> Notices: ...
+    @property
     def mutual_rooms(self) -> mutual_rooms.MutualRooms: ...
     @property
     def search(self) -> search.Search: ...
+    @property
+    def search_rebuild(self) -> Rebuilding: ...
     @property
     def turn(self) -> TurnServer | None: ...
 
@@ -179,7 +200,7 @@ def client_routes(
     features = () if live is None else (FEATURE,)
     routes = [*account_routes(facts, limits, accounts, features), *room_routes(facts, limits, accounts, house)]
     if live is not None:
-        work = Work(routes, house.sync, live.sockets.bounds.max_answer)
+        work = Work(routes, house.sync, Sync(house.sync, accounts.filters), live.sockets.bounds.max_answer)
         opening = Opening(live.sockets, work, live.origins)
         routes += routes_of([opening], Door(accounts.sessions, limits))
     return routes
@@ -193,7 +214,7 @@ def account_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, featu
         WellKnown(facts.client_url, facts.federation_address),
         Capabilities(facts.default_room_version, ROOM_VERSIONS),
         Login(accounts.sessions, credentials, facts.client_url),
-        Register(accounts.registration, accounts.passwords, interactive, limits),
+        Register(accounts.registration, accounts.guests, accounts.passwords, interactive, limits),
         Account(accounts.passwords, accounts.deactivation, credentials, interactive),
         Profile(accounts.profiles),
         AccountData(accounts.data),
@@ -203,13 +224,15 @@ def account_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, featu
     ]
     if accounts.shared_secret is not None:
         chapters.append(SynapseRegister(accounts.shared_secret, facts.server_name))
+    if accounts.user_limits is not None:
+        chapters.append(UserLimitSetting(accounts.user_limits))
     return routes_of(chapters, Door(accounts.sessions, limits))
 
 
 def room_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, house: House) -> list[Route]:
     chapters: list[Chapter] = [
         Rooms(house.create, house.membership, limits, facts.default_room_version),
-        Send(house.send),
+        Send(house.send, limits),
         State(house.state, house.send),
         History(house.history),
         Relations(house.relations, house.threads),
@@ -224,9 +247,14 @@ def room_routes(facts: PublicFacts, limits: Limits, accounts: Accounts, house: H
         Reports(house.reports),
         MutualRooms(house.mutual_rooms),
         InitialSync(house.initial_sync),
+        EventStream(house.event_stream, house.overview),
+        ServerNotices(house.notices),
         Search(house.search),
         Voip(house.turn),
     ]
+    if accounts.operator is not None:
+        chapters.append(SearchRebuild(house.search_rebuild, accounts.operator))
+        chapters.append(OperatorNotices(house.notices, accounts.operator))
     return routes_of(chapters, Door(accounts.sessions, limits))
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from config.commands import config_check, register_user, run
+from config.commands import config_check, rebuild_search, register_user, run, send_notice
 from config.settings_checks import SettingsError
 from homeserver.domain.errors import BrokenInvariant, ParleyError
 
@@ -47,6 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("register-user", help="make an account on the running server")
     register_user.add_arguments(command)
     command.set_defaults(execute=register_user.execute)
+
+    command = commands.add_parser("rebuild-search", help="have the running server build its index of search again")
+    rebuild_search.add_arguments(command)
+    command.set_defaults(execute=rebuild_search.execute)
+
+    command = commands.add_parser("send-notice", help="tell one user, or all, something in the server's name")
+    send_notice.add_arguments(command)
+    command.set_defaults(execute=send_notice.execute)
 
     about_settings = commands.add_parser("config", help="about the settings")
     actions = about_settings.add_subparsers(required=True, metavar="ACTION")

@@ -136,9 +136,11 @@ class RegistrationSettings:
     policy: Annotated[
         str,
         Key(
-            choice("closed", "token", "open"),
+            choice("closed", "token", "open", "closed+guests", "token+guests", "open+guests"),
             "Who may make an account: nobody by themselves (`closed`), whoever has one of the tokens (`token`), or "
-            "everybody (`open`). `parley register-user` works with each.",
+            "everybody (`open`). `parley register-user` works with each. With `+guests` everybody may also be a guest, "
+            "without a name or a password: guests read rooms that are open to the world, and join those that admit "
+            "guests, of other servers too. Guests who are here stay when that is switched off.",
         ),
     ] = "closed"
     allow_unverified_open: Annotated[
@@ -160,6 +162,15 @@ class RegistrationSettings:
             "out, one is made in the file `registration.secret` of the data directory.",
         ),
     ] = field(default=None, repr=False)
+
+    @property
+    def for_members(self) -> str:
+        """The policy for accounts with a password: closed, token or open."""
+        return self.policy.removesuffix("+guests")
+
+    @property
+    def allows_guests(self) -> bool:
+        return self.policy.endswith("+guests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

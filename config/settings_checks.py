@@ -45,7 +45,7 @@ def for_tests(settings: Settings) -> Settings:
     allowed = dict.fromkeys((*settings.network.allow_private, *LOOPBACK))
     return replace(
         settings,
-        registration=replace(settings.registration, policy="open", allow_unverified_open=True),
+        registration=replace(settings.registration, policy="open+guests", allow_unverified_open=True),
         limits=replace(settings.limits, enabled=False),
         passwords=replace(settings.passwords, time_cost=1, memory_kib=8),
         network=replace(settings.network, allow_private=tuple(allowed)),
@@ -106,13 +106,13 @@ def _check_database(settings: Settings) -> list[Problem]:
 def _check_accounts(settings: Settings) -> list[Problem]:
     problems = []
     registration = settings.registration
-    if registration.policy == "open" and not registration.allow_unverified_open:
+    if registration.for_members == "open" and not registration.allow_unverified_open:
         message = (
             "`open` lets anybody make accounts, without any check, and spammers look for such servers. If you mean it, "
             "set registration.allow_unverified_open to true as well; else use `token`"
         )
         problems.append(Problem("registration.policy", None, message))
-    if registration.policy == "token" and not registration.tokens:
+    if registration.for_members == "token" and not registration.tokens:
         message = "`token` needs at least one token in registration.tokens"
         problems.append(Problem("registration.policy", None, message))
     try:

@@ -32,12 +32,26 @@ class Account:
     def routes(self, door: Door) -> list[Route]:
         return [
             door.user("GET", f"{V3}/whoami", self.whoami),
-            door.optional("POST", f"{V3}/password", self.change_password, limit="login_address", body_limit=SMALL_BODY),
-            door.optional("POST", f"{V3}/deactivate", self.deactivate, limit="login_address", body_limit=SMALL_BODY),
+            door.optional(
+                "POST",
+                f"{V3}/password",
+                self.change_password,
+                limit="login_address",
+                also=("login_failures",),
+                body_limit=SMALL_BODY,
+            ),
+            door.optional(
+                "POST",
+                f"{V3}/deactivate",
+                self.deactivate,
+                limit="login_address",
+                also=("login_failures",),
+                body_limit=SMALL_BODY,
+            ),
         ]
 
     async def whoami(self, request: Request, requester: Requester) -> Result:
-        return {"user_id": requester.user_id, "device_id": requester.device_id, "is_guest": False}
+        return {"user_id": requester.user_id, "device_id": requester.device_id, "is_guest": requester.is_guest}
 
     async def change_password(self, request: Request, requester: Requester | None) -> Result:
         body = await request.json_object()

@@ -22,9 +22,9 @@ class AccountData:
     def routes(self, door: Door) -> list[Route]:
         return [
             door.user("GET", WHOLE, self.get),
-            door.user("PUT", WHOLE, self.set),
+            door.user("PUT", WHOLE, self.set, limit="account_data"),
             door.user("GET", OF_ROOM, self.get),
-            door.user("PUT", OF_ROOM, self.set),
+            door.user("PUT", OF_ROOM, self.set, limit="account_data"),
         ]
 
     async def get(self, request: Request, requester: Requester) -> Result:

@@ -43,12 +43,12 @@ class Credentials:
     async def _verify(self, user_id: str | None, password: str) -> Verified:
         if user_id is None:
             return await self._passwords.verify(None, password)
-        self._limits.require("login_failures", user_id)
-        try:
-            return await self._passwords.verify(user_id, password)
-        except Forbidden:
-            self._limits.take("login_failures", user_id)
-            raise
+        with self._limits.hold("login_failures", user_id) as held:
+            try:
+                return await self._passwords.verify(user_id, password)
+            except Forbidden:
+                held.spend()
+                raise
 
     def _user_id(self, body: Mapping[str, Any]) -> str | None:
         """The user whom a body names; None if that can be nobody of this server."""

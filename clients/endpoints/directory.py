@@ -32,11 +32,11 @@ class Directory:
     def routes(self, door: Door) -> list[Route]:
         return [
             door.public("GET", ALIAS, self.get_alias),
-            door.user("PUT", ALIAS, self.set_alias),
-            door.user("DELETE", ALIAS, self.remove_alias),
+            door.user("PUT", ALIAS, self.set_alias, limit="aliases"),
+            door.user("DELETE", ALIAS, self.remove_alias, limit="aliases"),
             door.user("GET", f"{V3}/rooms/{{room_id}}/aliases", self.list_aliases),
             door.public("GET", VISIBILITY, self.get_visibility),
-            door.user("PUT", VISIBILITY, self.set_visibility),
+            door.user("PUT", VISIBILITY, self.set_visibility, limit="aliases"),
             door.public("GET", f"{V3}/publicRooms", self.list_rooms),
             door.user("POST", f"{V3}/publicRooms", self.query_rooms),
         ]

@@ -28,9 +28,9 @@ class Ephemeral:
 
     def routes(self, door: Door) -> list[Route]:
         return [
-            door.user("PUT", f"{ROOM}/typing/{{user_id}}", self.type),
-            door.user("POST", f"{ROOM}/receipt/{{receipt_type}}/{{event_id}}", self.receipt),
-            door.user("POST", f"{ROOM}/read_markers", self.read_markers),
+            door.user("PUT", f"{ROOM}/typing/{{user_id}}", self.type, limit="typing"),
+            door.user("POST", f"{ROOM}/receipt/{{receipt_type}}/{{event_id}}", self.receipt, limit="receipts"),
+            door.user("POST", f"{ROOM}/read_markers", self.read_markers, limit="receipts"),
         ]
 
     async def type(self, request: Request, requester: Requester) -> Result:
@@ -40,7 +40,8 @@ class Ephemeral:
         if body.get("typing") is None:
             raise BadRequest("typing is missing", "M_MISSING_PARAM")
         typing = flag(body, "typing", False)
-        seconds = min(integer(body, "timeout", DEFAULT_TYPING_MS) / 1000, MAX_SECONDS)
+        # Bounded before it is divided: JSON knows integers that are no floats.
+        seconds = min(integer(body, "timeout", DEFAULT_TYPING_MS), MAX_SECONDS * 1000) / 1000
         await self._typing.set(requester.user_id, room, seconds if typing else 0.0)
         return {}
 

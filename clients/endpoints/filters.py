@@ -20,7 +20,7 @@ class Filters:
     def routes(self, door: Door) -> list[Route]:
         path = "/_matrix/client/v3/user/{user_id}/filter"
         return [
-            door.user("POST", path, self.add, body_limit=2 * MAX_FILTER_BYTES),
+            door.user("POST", path, self.add, limit="filters", body_limit=2 * MAX_FILTER_BYTES),
             door.user("GET", path + "/{filter_id}", self.get),
         ]
 

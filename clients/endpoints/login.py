@@ -43,7 +43,14 @@ class Login:
     def routes(self, door: Door) -> list[Route]:
         return [
             door.public("GET", "/_matrix/client/v3/login", self.flows),
-            door.public("POST", "/_matrix/client/v3/login", self.log_in, limit="login_address", body_limit=SMALL_BODY),
+            door.public(
+                "POST",
+                "/_matrix/client/v3/login",
+                self.log_in,
+                limit="login_address",
+                also=("login_failures",),
+                body_limit=SMALL_BODY,
+            ),
             door.user("POST", "/_matrix/client/v3/logout", self.log_out, even_locked=True),
             door.user("POST", "/_matrix/client/v3/logout/all", self.log_out_all, even_locked=True),
         ]

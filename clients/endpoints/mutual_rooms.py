@@ -19,7 +19,10 @@ class MutualRooms:
         self._rooms = rooms
 
     def routes(self, door: Door) -> list[Route]:
-        return [door.user("GET", STABLE, self.get), door.user("GET", UNSTABLE, self.get_old)]
+        return [
+            door.user("GET", STABLE, self.get, limit="mutual_rooms"),
+            door.user("GET", UNSTABLE, self.get_old, limit="mutual_rooms"),
+        ]
 
     async def get(self, request: Request, requester: Requester) -> Result:
         page = await self._rooms.page(requester.user_id, request.required("user_id"), request.text("from"))

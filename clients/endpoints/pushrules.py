@@ -26,12 +26,12 @@ class PushRules:
             door.user("GET", ALL, self.get_all),
             door.user("GET", SCOPE, self.get_scope),
             door.user("GET", RULE, self.get),
-            door.user("PUT", RULE, self.put, body_limit=BODY_LIMIT),
-            door.user("DELETE", RULE, self.delete),
+            door.user("PUT", RULE, self.put, limit="push_rules", body_limit=BODY_LIMIT),
+            door.user("DELETE", RULE, self.delete, limit="push_rules"),
             door.user("GET", f"{RULE}/enabled", self.get_enabled),
-            door.user("PUT", f"{RULE}/enabled", self.set_enabled, body_limit=BODY_LIMIT),
+            door.user("PUT", f"{RULE}/enabled", self.set_enabled, limit="push_rules", body_limit=BODY_LIMIT),
             door.user("GET", f"{RULE}/actions", self.get_actions),
-            door.user("PUT", f"{RULE}/actions", self.set_actions, body_limit=BODY_LIMIT),
+            door.user("PUT", f"{RULE}/actions", self.set_actions, limit="push_rules", body_limit=BODY_LIMIT),
         ]
 
     async def get_all(self, request: Request, requester: Requester) -> Result:

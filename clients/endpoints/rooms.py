@@ -4,6 +4,8 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
+from contextlib import ExitStack
+
 from clients.authentication import Door, Result
 from clients.endpoints.bodies import required_text, text
 from clients.endpoints.create_room import read_room_request
@@ -33,28 +35,35 @@ class Rooms:
 
     def routes(self, door: Door) -> list[Route]:
         return [
-            door.user("POST", f"{V3}/createRoom", self.create, limit="room_creation"),
+            door.user(
+                "POST", f"{V3}/createRoom", self.create, limit="room_creation", also=("invites", "invites_target")
+            ),
             door.user("GET", f"{V3}/joined_rooms", self.joined_rooms),
-            door.user("POST", f"{ROOM}/join", self.join, limit="joins"),
-            door.user("POST", f"{V3}/join/{{room_id_or_alias}}", self.join_by_alias, limit="joins"),
-            door.user("POST", f"{V3}/knock/{{room_id_or_alias}}", self.knock, limit="joins"),
-            door.user("POST", f"{ROOM}/leave", self.leave),
-            door.user("POST", f"{ROOM}/forget", self.forget),
-            door.user("POST", f"{ROOM}/invite", self.invite, limit="invites"),
-            door.user("POST", f"{ROOM}/kick", self.kick),
-            door.user("POST", f"{ROOM}/ban", self.ban),
-            door.user("POST", f"{ROOM}/unban", self.unban),
+            door.user("POST", f"{ROOM}/join", self.join, limit="joins", also=("joins_remote",)),
+            door.user(
+                "POST", f"{V3}/join/{{room_id_or_alias}}", self.join_by_alias, limit="joins", also=("joins_remote",)
+            ),
+            door.user("POST", f"{V3}/knock/{{room_id_or_alias}}", self.knock, limit="knocks", also=("joins_remote",)),
+            door.user("POST", f"{ROOM}/leave", self.leave, limit="leaves"),
+            door.user("POST", f"{ROOM}/forget", self.forget, limit="leaves"),
+            door.user("POST", f"{ROOM}/invite", self.invite, limit="invites", also=("invites_room", "invites_target")),
+            door.user("POST", f"{ROOM}/kick", self.kick, limit="moderation"),
+            door.user("POST", f"{ROOM}/ban", self.ban, limit="moderation"),
+            door.user("POST", f"{ROOM}/unban", self.unban, limit="moderation"),
         ]
 
     async def create(self, request: Request, requester: Requester) -> Result:
         refuse_suspended(requester)
         wanted = read_room_request(await request.json_object(), self._default_version)
         invited = set(wanted.invite)
-        if invited:
-            self._limits.take("invites", requester.user_id, len(invited))
-        for one in invited:
-            self._limits.take("invites_target", one)
-        return {"room_id": await self._create(requester.user_id, wanted)}
+        with ExitStack() as stack:
+            held = [stack.enter_context(self._limits.hold("invites_target", one)) for one in invited]
+            if invited:
+                held.append(stack.enter_context(self._limits.hold("invites", requester.user_id, len(invited))))
+            room = await self._create(requester.user_id, wanted)
+            for hold in held:
+                hold.spend()
+        return {"room_id": room}
 
     async def joined_rooms(self, request: Request, requester: Requester) -> Result:
         return {"joined_rooms": await self._membership.joined_rooms(requester.user_id)}
@@ -101,9 +110,13 @@ class Rooms:
                 "M_THREEPID_DENIED",
             )
         target, reason = user_id(body), text(body, "reason")
-        self._limits.take("invites_room", room)
-        self._limits.take("invites_target", target)
-        await self._membership.invite(requester.user_id, room, target, reason)
+        with (
+            self._limits.hold("invites_room", room) as of_room,
+            self._limits.hold("invites_target", target) as of_target,
+        ):
+            await self._membership.invite(requester.user_id, room, target, reason)
+            of_room.spend()
+            of_target.spend()
         return {}
 
     async def kick(self, request: Request, requester: Requester) -> Result:

@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 
 from clients.authentication import Door, Result
 from clients.endpoints.parameters import refuse_suspended, room_id
+from homeserver.domain.errors import Forbidden
 from homeserver.http.answers import Answer
 from homeserver.http.request import Request
 from homeserver.http.routing import Route
@@ -26,7 +27,7 @@ class State:
         return [
             door.user("GET", f"{ROOM}/state", self.get_all),
             *(door.user("GET", path, self.get) for path in ONE),
-            *(door.user("PUT", path, self.set, limit="messages") for path in ONE),
+            *(door.user("PUT", path, self.set, limit="state") for path in ONE),
             door.user("GET", f"{ROOM}/members", self.members),
             door.user("GET", f"{ROOM}/joined_members", self.joined_members),
         ]
@@ -43,6 +44,7 @@ class State:
     async def set(self, request: Request, requester: Requester) -> Result:
         refuse_suspended(requester)
         type, state_key = request.parameters["event_type"], request.parameters.get("state_key", "")
+        _refuse_guest(requester, type, state_key)
         room, content = room_id(request), await request.json_object()
         return {"event_id": await self._events.state(requester.user_id, room, type, state_key, content)}
 
@@ -54,3 +56,10 @@ class State:
 
     async def joined_members(self, request: Request, requester: Requester) -> Result:
         return Answer(body=await self._state.joined_members(requester.user_id, room_id(request)))
+
+
+def _refuse_guest(requester: Requester, type: str, state_key: str) -> None:
+    """Raises Forbidden for a guest who would invite, kick or ban: the endpoints for these are not for guests either."""
+    others = type == "m.room.member" and state_key != requester.user_id
+    if requester.is_guest and (others or type == "m.room.third_party_invite"):
+        raise Forbidden("Guests say nothing of the membership of others", "M_GUEST_ACCESS_FORBIDDEN")

@@ -22,8 +22,8 @@ class Tags:
     def routes(self, door: Door) -> list[Route]:
         return [
             door.user("GET", ALL, self.get),
-            door.user("PUT", ONE, self.set),
-            door.user("DELETE", ONE, self.remove),
+            door.user("PUT", ONE, self.set, limit="account_data"),
+            door.user("DELETE", ONE, self.remove, limit="account_data"),
         ]
 
     async def get(self, request: Request, requester: Requester) -> Result:

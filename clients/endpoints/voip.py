@@ -17,7 +17,7 @@ class Voip:
         self._turn = turn
 
     def routes(self, door: Door) -> list[Route]:
-        return [door.user("GET", "/_matrix/client/v3/voip/turnServer", self.turn_server)]
+        return [door.user("GET", "/_matrix/client/v3/voip/turnServer", self.turn_server, limit="turn_server")]
 
     async def turn_server(self, request: Request, requester: Requester) -> Result:
         if self._turn is None:

@@ -15,11 +15,13 @@ from typing import Any, Protocol
 from homeserver.domain.errors import LimitExceeded
 from homeserver.http.answers import Answer
 from homeserver.http.errors import request_error
+from homeserver.telemetry.metrics import LIMITED
 
 TOO_MANY_REQUESTS = 429
 _OVERFLOW = request_error(
     LimitExceeded("Too many requests wait for their answer on this WebSocket", 100, "websocket_requests")
 )
+_limited = LIMITED.labels("websocket_requests").inc
 
 
 class Client(Protocol):
@@ -53,6 +55,7 @@ class Requests:
         if self._refusing and not self._queue and self._barrier is None:
             self._refusing = False
         if self._refusing or len(self._queue) >= self._most:
+            _limited()
             self._refuse(id, _OVERFLOW)
             return
         self._queue.append((id, asked))

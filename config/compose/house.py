@@ -13,6 +13,7 @@ from homeserver.services.messaging.presence import Presence
 from homeserver.services.messaging.receipts import Receipts
 from homeserver.services.messaging.roster import Roster
 from homeserver.services.messaging.typing import Typing
+from homeserver.services.notices import Notices
 from homeserver.services.push.rule_book import RuleBook
 from homeserver.services.push.rules import PushRules
 from homeserver.services.push.slots import Slots
@@ -43,14 +44,18 @@ from homeserver.services.rooms.threads import Threads
 from homeserver.services.rooms.timestamps import MissingHistory, Timestamps
 from homeserver.services.rooms.upgrade import Upgrade
 from homeserver.services.rooms.writer import Writer
+from homeserver.services.search.rebuild import Rebuild
 from homeserver.services.search.search import Search
 from homeserver.services.sync.counts import Unread
+from homeserver.services.sync.event_stream import EventStream
 from homeserver.services.sync.loop import Sync
+from homeserver.services.sync.overview import Overview
 from homeserver.services.sync.refill import Refill
 from homeserver.services.sync.sections.presence import PresenceSection
 from homeserver.services.sync.tables import Tables
 from homeserver.services.turn import TurnServer
 from homeserver.storage.database import Database
+from homeserver.storage.events import EventRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,16 @@ class Abroad:
 
 
 @dataclass(frozen=True, slots=True)
+class Syncing:
+    """What tells clients of their rooms: /sync, and what there was before it."""
+
+    sync: Sync
+    event_stream: EventStream
+    overview: Overview
+    initial_sync: InitialSync
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """What the doors are given."""
 
@@ -93,7 +108,7 @@ class House:
     receipts: Receipts
     typing: Typing
     presence: Presence
-    sync: Sync
+    syncing: Syncing
     refill: Refill
     push_rules: PushRules
     aliases: Aliases
@@ -103,7 +118,7 @@ class House:
     upgrade: Upgrade
     reports: Reports
     mutual_rooms: MutualRooms
-    initial_sync: InitialSync
+    notices: Notices
     search: Search
     searching: Searching
     turn: TurnServer | None
@@ -111,6 +126,26 @@ class House:
     slots: Slots
     writer: Writer
     remote: Remote
+
+    @property
+    def sync(self) -> Sync:
+        return self.syncing.sync
+
+    @property
+    def event_stream(self) -> EventStream:
+        return self.syncing.event_stream
+
+    @property
+    def overview(self) -> Overview:
+        return self.syncing.overview
+
+    @property
+    def initial_sync(self) -> InitialSync:
+        return self.syncing.initial_sync
+
+    @property
+    def search_rebuild(self) -> Rebuild[EventRow]:
+        return self.searching.rebuild
 
 
 def build_house(
@@ -126,25 +161,25 @@ def build_house(
     turn: TurnServer | None = None,
     presence_enabled: bool = True,
 ) -> House:
-    """`directory` and `go_abroad` are None where this server talks to no other, `turn` where the operator has no
-    TURN server. `go_abroad` makes what asks other servers, of what lets their answers in. `presence_enabled`: whether
-    anybody is told who is online."""
+    """`directory` and `go_abroad` are None where this server talks to no other, `turn` without a TURN server.
+    `go_abroad` makes what asks others, of what lets their answers in. `presence_enabled`: is told who is online."""
     rule_book, slots = RuleBook(), Slots(database)
     append = Append(server_name, rule_book)
     writer = Writer(Draft(server_name, key, clock, randomness), append, Heads())
-    typing = Typing(database, streams.positions, streams.publisher)
-    roster = Roster()
+    typing, roster = Typing(database, streams.positions, streams.publisher), Roster()
     presence = Presence(database, streams.publisher, roster, clock, server_name, enabled=presence_enabled)
     searching = build_search(database, streams, clock)
     aliases = Aliases(database, writer, directory)
     remote = _build_remote(database, writer, append, clock, server_name, key)
     abroad = None if go_abroad is None else go_abroad(remote)
-    membership = Membership(database, writer, clock, aliases, None if abroad is None else abroad.rooms)
+    membership = Membership(database, writer, clock, aliases, None if abroad is None else abroad.rooms, directory)
     history = History(database, clock, remote.backfilling, None if abroad is None else abroad.history)
     state = RoomState(database, clock)
+    rooms = InitialSync(database, history, state)
+    create = Create(database, writer, membership, clock, randomness)
     return House(
-        create=Create(database, writer, membership, clock, randomness),
-        send=Send(database, writer),
+        create=create,
+        send=Send(database, writer, aliases),
         membership=membership,
         state=state,
         history=history,
@@ -154,7 +189,7 @@ def build_house(
         receipts=Receipts(database, clock),
         typing=typing,
         presence=presence,
-        sync=_build_sync(database, streams, clock, rule_book, slots, typing, presence, roster),
+        syncing=_build_syncing(database, streams, clock, rule_book, slots, typing, presence, roster, rooms),
         refill=Refill(database, streams.tail, typing, presence, server_name),
         push_rules=PushRules(database, rule_book),
         aliases=aliases,
@@ -164,7 +199,7 @@ def build_house(
         upgrade=Upgrade(database, writer, clock, randomness),
         reports=Reports(database, clock, server_name),
         mutual_rooms=MutualRooms(database),
-        initial_sync=InitialSync(database, history, state),
+        notices=Notices(database, writer, create, clock, randomness),
         search=searching.search,
         searching=searching,
         turn=turn,
@@ -175,7 +210,7 @@ def build_house(
     )
 
 
-def _build_sync(
+def _build_syncing(
     database: Database,
     streams: Streams,
     clock: Clock,
@@ -184,12 +219,18 @@ def _build_sync(
     typing: Typing,
     presence: Presence,
     roster: Roster,
-) -> Sync:
+    rooms: InitialSync,
+) -> Syncing:
     unread = Unread(rule_book, slots)
     tables = Tables(clock, rule_book, unread, typing)
     publisher, tail, notifier = streams.publisher, streams.tail, streams.notifier
     present = PresenceSection(roster, clock)
-    return Sync(database, tables, unread, presence, present, publisher, tail, notifier, clock, streams.epoch)
+    return Syncing(
+        Sync(database, tables, unread, presence, present, publisher, tail, notifier, clock, streams.epoch),
+        EventStream(database, tables, publisher, notifier, clock, streams.epoch),
+        Overview(database, rooms, rule_book, present, clock),
+        rooms,
+    )
 
 
 def _build_remote(

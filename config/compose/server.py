@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from clients.limits import Limits
 from clients.live.sockets import Sockets
 from clients.routes import Live, PublicFacts, client_routes
 from config.compose.accounts import Desk, build_accounts
 from config.compose.federation import Federation, build_federation
 from config.compose.house import Abroad, House, Remote, build_house
+from config.compose.limits import Limiting, build_limits
 from config.compose.reading import build_reading
 from config.compose.receiving import Receiving, build_abroad, build_receiving
 from config.compose.sending import Sending, build_sending
@@ -38,6 +38,7 @@ class Server:
     streams: Streams
     house: House
     desk: Desk
+    limiting: Limiting
     sockets: Sockets
     federation: Federation
     verification: Verification
@@ -54,13 +55,14 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     name, directory, sizes = settings.server_name, settings.data_directory, settings.database
     pools = Pools(sizes.write_connections, sizes.read_connections)
     database, streams = open_storage(database_url, name, PositionFile(directory), pools)
+    limiting = build_limits(settings.limits, database, clock)
     key = read_or_make_signing_key(directory)
     federation = build_federation(settings, database, key, clock, randomness)
     verification = build_verification(settings, database, key, federation.calls, federation.partners, clock)
     queries = RemoteQueries(federation.calls) if settings.federation.enabled else None
 
     def go_abroad(remote: Remote) -> Abroad:
-        return build_abroad(name, key, federation, verification, clock, randomness, remote)
+        return limiting.before(build_abroad(name, key, federation, verification, clock, randomness, remote))
 
     house = build_house(
         database,
@@ -75,7 +77,9 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         presence_enabled=settings.presence.enabled,
     )
     secret = settings.registration.shared_secret or registration_secret(directory)
-    desk = build_accounts(settings, secret, database, streams.publisher, house.membership, clock, randomness, queries)
+    desk = build_accounts(
+        settings, secret, database, streams.publisher, house.membership, clock, randomness, queries, limiting.users
+    )
     presence = house.presence if settings.presence.enabled else None
     receiving = build_receiving(name, key, database, house, federation, verification, presence)
     sending = build_sending(
@@ -84,13 +88,9 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     if settings.federation.enabled:
         house.presence.listen(sending.outbox.send_presence)
     reading = build_reading(name, database, clock, house, desk.accounts.profiles, verification.acls, verification.door)
-    limits = Limits(clock, settings.limits.overrides, settings.limits.enabled)
-    sockets = Sockets(desk.accounts.sessions, limits, clock, randomness)
-    resources = {
-        "client": _client_routes(settings, limits, desk, house, sockets),
-        "federation": [*verification.routes(), *receiving.routes, *reading] if settings.federation.enabled else [],
-        "metrics": metrics_routes() if settings.metrics.enabled else [],
-    }
+    sockets = Sockets(desk.accounts.sessions, limiting.limits, clock, randomness)
+    for_clients = _client_routes(settings, limiting, desk, house, sockets)
+    resources = _resources(settings, for_clients, [*verification.routes(), *receiving.routes, *reading])
     listeners, certificates = _build_listeners(settings, resources, healthy)
     stopping = asyncio.Event()
     return Server(
@@ -98,6 +98,7 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
         streams,
         house,
         desk,
+        limiting,
         sockets,
         federation,
         verification,
@@ -109,11 +110,22 @@ def build_server(settings: Settings, database_url: str, healthy: Callable[[], bo
     )
 
 
-def _client_routes(settings: Settings, limits: Limits, desk: Desk, house: House, sockets: Sockets) -> list[Route]:
+def _client_routes(settings: Settings, limiting: Limiting, desk: Desk, house: House, sockets: Sockets) -> list[Route]:
     facts = PublicFacts(
         settings.server_name, settings.public_base_url, default_room_version=settings.rooms.default_version
     )
-    return client_routes(facts, limits, desk.accounts, house, Live(sockets, settings.http.websocket_origins))
+    return client_routes(facts, limiting.limits, desk.accounts, house, Live(sockets, settings.http.websocket_origins))
+
+
+def _resources(
+    settings: Settings, for_clients: Sequence[Route], for_servers: Sequence[Route]
+) -> Mapping[str, Sequence[Route]]:
+    """The routes, by what a listener may serve."""
+    return {
+        "client": for_clients,
+        "federation": for_servers if settings.federation.enabled else (),
+        "metrics": metrics_routes() if settings.metrics.enabled else (),
+    }
 
 
 def _build_listeners(

@@ -1,4 +1,4 @@
-"""Rate limiting as arithmetic: a token bucket without a clock, and a bounded table of many of them.
+"""Rate limiting as arithmetic: a token bucket without a clock, and a bounded table of many of them, of one kind.
 
 The algorithm is GCRA: instead of counting tokens, a bucket remembers one instant, when it will be full again. All
 instants are whole nanoseconds, so that no rounding ever lets one request too many through. Which limits there are is
@@ -9,7 +9,7 @@ https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
 import heapq
 import math
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 _NS_PER_MS = 1_000_000
 _NS_PER_SECOND = 1_000_000_000
@@ -46,15 +46,25 @@ class Throttle:
         missing = self._full_at(state, now) + cost * self._interval - now - self._capacity
         return max(0, -(-missing // _NS_PER_MS))
 
-    def take(self, state: State, now_ms: int, cost: int = 1) -> Taken:
-        """Take `cost` tokens, at least 1 and at most `burst`, or none if they are not all there."""
+    def take(self, state: State, now_ms: int, cost: int = 1, held: int = 0) -> Taken:
+        """Take `cost` tokens, at least 1 and at most `burst`, or none if they are not all there beside those `held`."""
         if not 1 <= cost <= self.burst:
             raise ValueError(f"a cost of {cost} never fits a burst of {self.burst}")
-        wait = self.wait_ms(state, now_ms, cost)
+        wait = self.wait_ms(state, now_ms, cost + held)
         if wait:
             return Taken(self.believable(state, now_ms), False, wait)
-        return Taken(self._full_at(state, now_ms * _NS_PER_MS) + cost * self._interval, True, 0)
+        return Taken(self.after(state, now_ms, cost), True, 0)
 
+    def after(self, state: State, now_ms: int, cost: int) -> int:
+        """The bucket without `cost` tokens that are known to be there."""
+        return self._full_at(state, now_ms * _NS_PER_MS) + cost * self._interval
+
+    @overload
+    def believable(self, state: int, now_ms: int) -> int: ...
+    @overload
+    def believable(self, state: None, now_ms: int) -> None: ...
+    @overload
+    def believable(self, state: State, now_ms: int) -> State: ...
     def believable(self, state: State, now_ms: int) -> State:
         """The bucket as it may be at this time: to be kept instead of `state`.
 
@@ -68,17 +78,26 @@ class Throttle:
 
 
 class Throttles:
-    """The buckets of many keys, at most `max_entries`.
+    """The buckets of many keys, at most `max_entries`, all of one throttle.
 
     Only buckets that are not full are worth keeping. When the table overflows, the full ones go first, which changes
-    nothing for anybody, and only if this frees less than a tenth, those that are fullest.
+    nothing for anybody, and only if this frees less than a tenth, those that are fullest. From then on, a key that is
+    not in the table counts as no fuller than the emptiest bucket that had to go (`_floor`). So nobody who floods the
+    table with keys gives any of them more than its throttle allows; and newcomers lose by it only what each of those
+    who stayed has taken, and only until that is refilled.
+
+    Tokens can also be held until it is known whether they are to be spent: nobody else gets them meanwhile.
     """
 
-    def __init__(self, max_entries: int) -> None:
+    def __init__(self, throttle: Throttle, max_entries: int) -> None:
         if max_entries < 1:
             raise ValueError("a table of throttles needs room for one entry")
+        self.throttle = throttle
         self._max_entries = max_entries
         self._states: dict[Hashable, int] = {}
+        # As many as there are requests under way.
+        self._held: dict[Hashable, int] = {}
+        self._floor: State = None
 
     def __len__(self) -> int:
         return len(self._states)
@@ -86,25 +105,50 @@ class Throttles:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._states
 
-    def wait_ms(self, key: Hashable, throttle: Throttle, now_ms: int, cost: int = 1) -> int:
+    def wait_ms(self, key: Hashable, now_ms: int, cost: int = 1) -> int:
         """How long `key` has to wait; takes nothing."""
-        state = throttle.believable(self._states.get(key), now_ms)
-        if state is not None:
-            self._states[key] = state
-        return throttle.wait_ms(state, now_ms, cost)
+        return self.throttle.wait_ms(self._state(key, now_ms), now_ms, cost + self._held.get(key, 0))
 
-    def take(self, key: Hashable, throttle: Throttle, now_ms: int, cost: int = 1) -> Taken:
-        """Take from the bucket of `key`; a key is always used with the same throttle."""
-        taken = throttle.take(self._states.get(key), now_ms, cost)
-        if taken.state is not None:
-            if key not in self._states and len(self._states) >= self._max_entries:
-                self._evict(now_ms)
-            self._states[key] = taken.state
+    def take(self, key: Hashable, now_ms: int, cost: int = 1) -> Taken:
+        """Take from the bucket of `key`."""
+        taken = self.throttle.take(self._state(key, now_ms), now_ms, cost, self._held.get(key, 0))
+        if taken.allowed and taken.state is not None:
+            self._keep(key, taken.state, now_ms)
         return taken
 
-    def forget(self, key: Hashable) -> None:
-        """Give `key` a full bucket."""
-        self._states.pop(key, None)
+    def hold(self, key: Hashable, now_ms: int, cost: int = 1) -> Taken:
+        """As `take`, but the tokens are only set aside. If they are, `spend` or `release` them, once."""
+        taken = self.throttle.take(self._state(key, now_ms), now_ms, cost, self._held.get(key, 0))
+        if taken.allowed:
+            self._held[key] = self._held.get(key, 0) + cost
+        return taken
+
+    def release(self, key: Hashable, cost: int = 1) -> None:
+        """Give back what was held."""
+        left = self._held[key] - cost
+        if left:
+            self._held[key] = left
+        else:
+            del self._held[key]
+
+    def spend(self, key: Hashable, now_ms: int, cost: int = 1) -> None:
+        """Take what was held."""
+        self.release(key, cost)
+        self._keep(key, self.throttle.after(self._state(key, now_ms), now_ms, cost), now_ms)
+
+    def _state(self, key: Hashable, now_ms: int) -> State:
+        """The bucket as it is to be believed; what is not believable is forgotten."""
+        state = self._states.get(key)
+        if state is None:
+            self._floor = self.throttle.believable(self._floor, now_ms)
+            return self._floor
+        state = self._states[key] = self.throttle.believable(state, now_ms)
+        return state
+
+    def _keep(self, key: Hashable, state: int, now_ms: int) -> None:
+        if key not in self._states and len(self._states) >= self._max_entries:
+            self._evict(now_ms)
+        self._states[key] = state
 
     def _evict(self, now_ms: int) -> None:
         now = now_ms * _NS_PER_MS
@@ -113,4 +157,4 @@ class Throttles:
         surplus = len(self._states) - (self._max_entries * 9 // 10)
         if surplus > 0:
             for key in heapq.nsmallest(surplus, self._states, key=self._states.__getitem__):
-                del self._states[key]
+                self._floor = max(self._floor or 0, self._states.pop(key))

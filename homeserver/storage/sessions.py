@@ -13,7 +13,7 @@ ADD = Statement(
 FIND = Statement(
     "find_session",
     "bytea",
-    "SELECT s.user_id, s.device_id, s.expires_ts, u.admin, u.deactivated, u.locked, u.suspended"
+    "SELECT s.user_id, s.device_id, s.expires_ts, u.admin, u.deactivated, u.locked, u.suspended, u.guest"
     " FROM sessions s JOIN users u ON u.user_id = s.user_id WHERE s.token_hash = $1",
 )
 REMOVE_OF_DEVICE = Statement(
@@ -39,6 +39,7 @@ class SessionRow:
     deactivated: bool
     locked: bool
     suspended: bool
+    guest: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from homeserver.storage.cursors import Cursors
 from homeserver.storage.destinations import Destinations
 from homeserver.storage.devices import Devices
 from homeserver.storage.directory import Directory
+from homeserver.storage.event_texts import EventTexts
 from homeserver.storage.events import EventCache, Events
 from homeserver.storage.events import weigh as weigh_event
 from homeserver.storage.filters import Filters
@@ -22,6 +23,7 @@ from homeserver.storage.graph import Graph
 from homeserver.storage.history import History
 from homeserver.storage.interactive_sessions import InteractiveSessions
 from homeserver.storage.memberships import Memberships
+from homeserver.storage.notices import NoticeRooms
 from homeserver.storage.outgoing import Outgoing
 from homeserver.storage.presence import Presences
 from homeserver.storage.previews import Previews
@@ -47,7 +49,9 @@ from homeserver.storage.state import weigh as weigh_layer
 from homeserver.storage.threads import Threads
 from homeserver.storage.transaction import Transaction
 from homeserver.storage.unsent import Unsent
+from homeserver.storage.user_limits import UserLimits
 from homeserver.storage.users import Users
+from homeserver.storage.viewpoints import Viewpoints
 from homeserver.storage.write_log import WriteLog
 from homeserver.streams.positions import Positions
 from homeserver.streams.publications import Item, Publication
@@ -133,6 +137,10 @@ class Store:
         return Events(self.transaction, self._caches.events)
 
     @lazily
+    def event_texts(self) -> EventTexts:
+        return EventTexts(self.transaction)
+
+    @lazily
     def graph(self) -> Graph:
         return Graph(self.transaction)
 
@@ -143,6 +151,10 @@ class Store:
     @lazily
     def state(self) -> State:
         return State(self.transaction, self._caches.groups, self._caches.keys)
+
+    @lazily
+    def viewpoints(self) -> Viewpoints:
+        return Viewpoints(self.transaction)
 
     @lazily
     def memberships(self) -> Memberships:
@@ -187,6 +199,10 @@ class Store:
     @lazily
     def interactive_sessions(self) -> InteractiveSessions:
         return InteractiveSessions(self.transaction)
+
+    @lazily
+    def notice_rooms(self) -> NoticeRooms:
+        return NoticeRooms(self.transaction)
 
     @lazily
     def outgoing(self) -> Outgoing:
@@ -263,6 +279,10 @@ class Store:
     @lazily
     def unsent(self) -> Unsent:
         return Unsent(self.transaction)
+
+    @lazily
+    def user_limits(self) -> UserLimits:
+        return UserLimits(self.transaction)
 
     @lazily
     def users(self) -> Users:

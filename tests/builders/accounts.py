@@ -11,8 +11,10 @@ from homeserver.services.accounts.data import AccountData
 from homeserver.services.accounts.deactivation import Deactivation
 from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.filters import Filters
+from homeserver.services.accounts.guests import Guests
 from homeserver.services.accounts.interactive import InteractiveAuthentication
 from homeserver.services.accounts.last_seen import LastSeen
+from homeserver.services.accounts.operator_secret import OperatorSecret
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.profile import Profiles
 from homeserver.services.accounts.registration import Policy, Registration
@@ -46,6 +48,7 @@ class People:
         built: BuiltDatabase,
         *,
         policy: Policy = "open",
+        guests: bool = False,
         session_lifetime_ms: int | None = None,
         min_password: int = 1,
         cost: PasswordCost = CHEAP,
@@ -67,7 +70,17 @@ class People:
             server_name=SERVER_NAME,
             policy=policy,
         )
-        self.shared_secret = SharedSecretRegistration(self.registration, self.clock, self.randomness, secret=SECRET)
+        self.guests = Guests(
+            database,
+            self.passwords,
+            self.devices,
+            self.clock,
+            self.randomness,
+            server_name=SERVER_NAME,
+            allowed=guests,
+        )
+        secret = OperatorSecret(self.clock, self.randomness, secret=SECRET)
+        self.shared_secret = SharedSecretRegistration(self.registration, secret)
         self.interactive = InteractiveAuthentication(database, self.clock, self.randomness)
         self.profiles = Profiles(database, self.rooms, SERVER_NAME)
         self.deactivation = Deactivation(database, self.devices, self.clock, self.rooms)
@@ -79,6 +92,7 @@ class People:
             sessions=self.sessions,
             passwords=self.passwords,
             registration=self.registration,
+            guests=self.guests,
             deactivation=self.deactivation,
             interactive=self.interactive,
             profiles=self.profiles,

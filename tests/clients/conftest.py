@@ -18,6 +18,7 @@ from config.compose.accounts import build_accounts
 from config.settings import PasswordSettings, RegistrationSettings, Settings
 from config.system import SystemClock, SystemRandomness
 from homeserver.http.server import HttpServer
+from homeserver.services.accounts.user_limits import UserLimits
 from tests.builders.cluster import SERVER_NAME
 from tests.builders.house import TestHouse
 from tests.conformance.client import MatrixClient
@@ -25,7 +26,7 @@ from tests.conformance.client import MatrixClient
 SETTINGS = Settings(
     server_name=SERVER_NAME,
     data_directory=Path("/nowhere"),
-    registration=RegistrationSettings(policy="open"),
+    registration=RegistrationSettings(policy="open+guests"),
     passwords=PasswordSettings(time_cost=1, memory_kib=8),
 )
 
@@ -38,12 +39,19 @@ class Served:
     """A server at `url`. Its clients are closed with it."""
 
     def __init__(
-        self, url: str, house: TestHouse, clients: AsyncExitStack, server: HttpServer, sockets: Sockets
+        self,
+        url: str,
+        house: TestHouse,
+        clients: AsyncExitStack,
+        server: HttpServer,
+        sockets: Sockets,
+        limits: Limits | None = None,
     ) -> None:
         self.url = url
         self.house = house
         self.server = server
         self.sockets = sockets
+        self.limits = limits
         self._clients = clients
 
     async def stranger(self) -> MatrixClient:
@@ -56,11 +64,25 @@ class Served:
         await client.register(name)
         return client
 
+    async def guest(self) -> MatrixClient:
+        """A new guest."""
+        client = await self.stranger()
+        await client.register_guest()
+        return client
+
     async def suspend(self, client: MatrixClient) -> None:
         """As an administrator does. The client goes on with a new session: who is suspended is known by session."""
         suspend = "UPDATE users SET suspended = true WHERE user_id = %s"
         await self.house.database.write(lambda store: store.transaction.text(suspend, client.user_id))
         await client.login(client.user_id)
+
+    async def admin(self, name: str) -> MatrixClient:
+        """A new account that may administer the server."""
+        client = await self.user(name)
+        promote = "UPDATE users SET admin = true WHERE user_id = %s"
+        await self.house.database.write(lambda store: store.transaction.text(promote, client.user_id))
+        await client.login(client.user_id)
+        return client
 
 
 @asynccontextmanager
@@ -76,11 +98,20 @@ async def serve(
     """`limits`: the rate limits are on, `rows` of them different. `bounds` and `origins` are those of WebSockets."""
     clock = SystemClock()
     services = house.services
+    users = UserLimits(house.database)
+    await users.load()
     desk = build_accounts(
-        SETTINGS, "secret", house.database, house.streams.publisher, services.membership, clock, SystemRandomness()
+        SETTINGS,
+        "secret",
+        house.database,
+        house.streams.publisher,
+        services.membership,
+        clock,
+        SystemRandomness(),
+        user_limits=users,
     )
     facts = PublicFacts(SERVER_NAME)
-    throttles = Limits(clock, rows, enabled=limits)
+    throttles = Limits(clock, rows, enabled=limits, users=users)
     sockets = Sockets(desk.accounts.sessions, throttles, clock, SystemRandomness(), bounds)
     routes = client_routes(facts, throttles, desk.accounts, services, Live(sockets, origins))
     server = HttpServer(routes, clock=clock, stopping=asyncio.Event())
@@ -88,7 +119,7 @@ async def serve(
     address, port = server.addresses[0]
     try:
         async with AsyncExitStack() as clients:
-            yield Served(f"http{'s' if tls else ''}://{address}:{port}", house, clients, server, sockets)
+            yield Served(f"http{'s' if tls else ''}://{address}:{port}", house, clients, server, sockets, throttles)
     finally:
         services.sync.stop()
         await server.drain(5)

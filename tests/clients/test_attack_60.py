@@ -298,9 +298,13 @@ async def test_attack_60_the_clock_jumps(cluster: Cluster, jump: int) -> None:
             answers = [await client.ask("PUT", path, LATE), await client.ask("GET", v3("joined_rooms"))]
             waits = [answer.body["retry_after_ms"] for answer in answers if answer.status == 429]
             assert not waits or (jump < 0 and max(waits) <= 10_000)
-            # As told, they come again.
+            # As told, they come again; and once more for the room's limit, which is asked when the user's lets through.
             clock.ms += max(waits, default=0)
             answer = await client.ask("PUT", path, LATE)
+            if answer.status == 429:
+                assert answer.body["io.parley.limit"] == "messages_room" and answer.body["retry_after_ms"] <= 10_000
+                clock.ms += answer.body["retry_after_ms"]
+                answer = await client.ask("PUT", path, LATE)
             assert answer.status == 200
             sent.append(answer.body["event_id"])
         clock.ms += 10_000

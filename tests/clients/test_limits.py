@@ -1,9 +1,12 @@
 """The declared table of rate limits and its checks."""
 
+from collections.abc import Mapping
+
 import pytest
 
-from clients.limits import LIMITS, Limits, network_of, overridden
+from clients.limits import EVERY, LIMITS, Limits, network_of, overridden
 from homeserver.domain.errors import LimitExceeded
+from homeserver.domain.throttle import Throttle, Throttles
 
 
 class HandClock:
@@ -38,17 +41,80 @@ def test_a_used_up_row_says_its_name_and_when_to_come_again() -> None:
     limits.take("messages", "@alice:x")
 
 
-def test_only_failures_use_up_the_failures() -> None:
-    """A right password costs nothing, wrong ones lock the account for a while, an admin may forgive."""
-    limits = Limits(HandClock(), {"login_failures": {"burst": 2}})
+def test_what_is_held_comes_back_unless_it_is_spent() -> None:
+    """Whoever does nothing in the end has taken nothing; what is under way counts."""
+    clock = HandClock()
+    limits = Limits(clock, {"login_failures": {"burst": 2, "per_second": 1}})
     for _ in range(5):
-        limits.require("login_failures", "@alice:x")
-    limits.take("login_failures", "@alice:x")
-    limits.take("login_failures", "@alice:x")
+        with limits.hold("login_failures", "@alice:x"):
+            pass
+    with pytest.raises(ZeroDivisionError), limits.hold("login_failures", "@alice:x"):
+        raise ZeroDivisionError
+    with limits.hold("login_failures", "@alice:x") as first, limits.hold("login_failures", "@alice:x"):
+        first.spend()
+        with pytest.raises(LimitExceeded, match="login_failures") as refused:
+            limits.hold("login_failures", "@alice:x")
+    assert refused.value.retry_after_ms == 1000
+    with limits.hold("login_failures", "@alice:x") as hold:
+        hold.spend()
     with pytest.raises(LimitExceeded, match="login_failures"):
-        limits.require("login_failures", "@alice:x")
-    limits.forgive("login_failures", "@alice:x")
-    limits.require("login_failures", "@alice:x")
+        limits.hold("login_failures", "@alice:x")
+    clock.ms += 1000
+    with limits.hold("login_failures", "@alice:x"):
+        pass
+
+
+def test_what_another_row_refuses_is_given_back() -> None:
+    """And nothing else: a request that fails otherwise has been made."""
+    limits = Limits(HandClock(), {"messages": {"burst": 4}})
+    for _ in range(5):
+        with pytest.raises(LimitExceeded), limits.taking("messages", "@alice:x"):
+            raise LimitExceeded("Too many", 1, "messages_room")
+    with pytest.raises(ZeroDivisionError), limits.taking("messages", "@alice:x"):
+        raise ZeroDivisionError
+    with limits.taking("messages", "@alice:x"), limits.hold("messages", "@alice:x", cost=2):
+        pass
+    with limits.hold("messages", "@alice:x", cost=2) as hold:
+        hold.spend()
+    with pytest.raises(LimitExceeded):
+        limits.taking("messages", "@alice:x")
+
+
+class OfUsers:
+    """Alice has a limit of her own on messages and none on joins, Bob none on anything that counts by user."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, dict[str, Throttles | None]] = {
+            "@alice:x": {"messages": Throttles(Throttle(1, 2), 1), "joins": None},
+            "@bob:x": {EVERY: None},
+        }
+
+    def of(self, user_id: str) -> Mapping[str, Throttles | None] | None:
+        return self._of.get(user_id)
+
+
+def test_users_may_have_limits_of_their_own() -> None:
+    """They hold instead of the table's, for the rows that they name."""
+    clock = HandClock()
+    limits = Limits(clock, users=OfUsers())
+    for _ in range(1000):
+        limits.take("joins", "@alice:x")
+        limits.take("joins", "@bob:x")
+        limits.take("messages", "@bob:x")
+        limits.hold("general", "@bob:x").spend()
+    limits.take("messages", "@alice:x", cost=10)
+    with pytest.raises(LimitExceeded) as refused:
+        limits.take("messages", "@alice:x")
+    assert refused.value.retry_after_ms == 1000
+    clock.ms += 1000
+    limits.take("messages", "@alice:x")
+    for name, user in (("profile", "@alice:x"), ("messages", "@carol:x"), ("login_failures", "@bob:x")):
+        limits.take(name, user, cost=1000)
+        with pytest.raises(LimitExceeded, match=name):
+            limits.take(name, user)
+    limits.take("general_address", "@bob:x", cost=1000)
+    with pytest.raises(LimitExceeded):
+        limits.take("general_address", "@bob:x")
 
 
 def test_costs_above_the_burst_empty_the_bucket() -> None:
@@ -64,8 +130,7 @@ def test_limits_can_be_off_altogether_or_by_row() -> None:
     for limits in (Limits(HandClock(), enabled=False), Limits(HandClock(), {"registration": None})):
         for _ in range(1000):
             limits.take("registration", "192.0.2.1")
-        limits.require("registration", "192.0.2.1")
-        limits.forgive("registration", "192.0.2.1")
+            limits.hold("registration", "192.0.2.1").spend()
     with pytest.raises(LimitExceeded):
         for _ in range(1000):
             limits.take("profile", "@alice:x")
@@ -87,6 +152,8 @@ def test_rows_can_be_overridden() -> None:
         ({"messages": {"burst": 1.5}}, "messages"),
         ({"messages": {"per_second": 0}}, "messages"),
         ({"messages": {"per_second": float("nan")}}, "messages"),
+        ({"messages": {"per_second": float("inf")}}, "messages"),
+        ({"messages": {"burst": float("inf")}}, "messages"),
     ],
 )
 def test_mistaken_overrides_are_named(overrides: dict[str, dict[str, float]], complaint: str) -> None:

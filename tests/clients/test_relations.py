@@ -129,6 +129,8 @@ async def test_recursion(alice: MatrixClient) -> None:
     assert ids((await related(alice, room, root, recurse=True, dir="f", limit=2))["chunk"]) == [child, grandchild]
     assert ids((await related(alice, room, root, "m.thread", recurse=True))["chunk"]) == [child]
     assert ids((await related(alice, room, root, "m.annotation", recurse=True))["chunk"]) == [other]
+    unstable = await related(alice, room, root, **{"org.matrix.msc3981.recurse": True})
+    assert ids(unstable["chunk"]) == ids(page["chunk"])
     shallow = await related(alice, room, root, recurse=False)
     assert (ids(shallow["chunk"]), shallow["recursion_depth"]) == ([other, child], 1)
 

@@ -199,6 +199,8 @@ shared_secret: x
         ("rooms: {default_version: 13}", "FILE:1: rooms.default_version: '13' is no value for it; it takes one of 1,"),
         ("registration: {policy: open}", "FILE:1: registration.policy: `open` lets anybody make accounts"),
         ("registration: {policy: token}", "FILE:1: registration.policy: `token` needs at least one token"),
+        ("registration: {policy: open+guests}", "FILE:1: registration.policy: `open` lets anybody make accounts"),
+        ("registration: {policy: token+guests}", "FILE:1: registration.policy: `token` needs at least one token"),
         ("registration: {tokens: ['a b']}", "FILE:1: registration.tokens: 'a b' in the list is not 1 to 64 characters"),
         ("registration: {shared_secret: ''}", "FILE:1: registration.shared_secret: '' is no value for it"),
         ("passwords: {time_cost: 0}", "FILE:1: passwords.time_cost: '0' is no value for it; it takes a whole number"),
@@ -247,7 +249,7 @@ def test_for_tests_sets_what_it_says_and_nothing_else() -> None:
 server_name: example.org
 network: {allow_private: [10.0.0.0/8, loopback]}
 passwords: {queue: 3, time_cost: 1, memory_kib: 8}
-registration: {policy: open, allow_unverified_open: true}
+registration: {policy: open+guests, allow_unverified_open: true}
 limits: {enabled: false}
 """
     assert load(text, for_tests=True) == load(single)

@@ -143,6 +143,10 @@ class MatrixClient:
         body = {"username": name, "password": password, "auth": {"type": "m.login.dummy"}, **fields}
         return self._become(await self.call("POST", v3("register"), body, token=""))
 
+    async def register_guest(self, **fields: Any) -> dict[str, Any]:
+        """Become a new guest."""
+        return self._become(await self.call("POST", v3("register"), fields, token="", query={"kind": "guest"}))
+
     async def login(self, name: str, password: str = "correct horse", **fields: Any) -> dict[str, Any]:
         """Log in with a name or a whole user id, and be that device from now on."""
         body = {

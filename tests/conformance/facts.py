@@ -42,6 +42,10 @@ ROOM_SUMMARY: Mapping[str, Any] = {
     },
 }
 
+USER_LIMITS: Mapping[str, Any] = {
+    "optional": {"messages_per_second": "number", "burst_count": "integer", "io.parley.limits": "object"}
+}
+
 # What we serve beyond the spec's data: prose-only endpoints of the spec, Synapse's registration by shared secret, and
 # the endpoints of operators. In the notation of the facts; None where no JSON is promised.
 OWN_OPERATIONS: Mapping[str, Mapping[str, Any]] = {
@@ -63,6 +67,30 @@ OWN_OPERATIONS: Mapping[str, Mapping[str, Any]] = {
                 }
             }
         },
+    },
+    # docs/reference/limits.md
+    **{
+        f"{method} /_synapse/admin/v1/users/{{userId}}/override_ratelimit": {"responses": {"200": USER_LIMITS}}
+        for method in ("GET", "POST", "DELETE")
+    },
+    # docs/howto/notices.md
+    "POST /_synapse/admin/v1/send_server_notice": {
+        "request": {
+            "required": {"user_id": {"pattern": ["^@"]}, "content": "object"},
+            "optional": {"type": "string|null", "state_key": "string|null"},
+        },
+        "responses": {"200": {"required": {"event_id": {"pattern": ["^\\$"]}}}},
+    },
+    "GET /_parley/admin/v1/notices": {"responses": {"200": {"required": {"nonce": "string"}}}},
+    "POST /_parley/admin/v1/notices": {
+        "request": {"required": {"nonce": "string", "mac": "string", "notice": "object"}},
+        "responses": {"200": {"required": {"count": "integer"}, "optional": {"next": {"pattern": ["^@"]}}}},
+    },
+    # docs/reference/search.md
+    "GET /_parley/admin/v1/search/rebuild": {"responses": {"200": {"required": {"nonce": "string"}}}},
+    "POST /_parley/admin/v1/search/rebuild": {
+        "request": {"required": {"nonce": "string", "mac": "string"}},
+        "responses": {"200": {"maxFields": 0}},
     },
     # MSC3266 and MSC2666, as clients ask for them.
     "GET /_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}": {"responses": {"200": ROOM_SUMMARY}},

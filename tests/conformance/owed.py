@@ -10,10 +10,6 @@ MEDIA, OLD_MEDIA = f"{V1}/media", "/_matrix/media/v3"
 SESSION_KEYS = f"{V3}/room_keys/keys/{{roomId}}/{{sessionId}}"
 
 OWED: Mapping[str, tuple[str, ...]] = {
-    "Events / Syncing": (
-        f"GET {V3}/events",
-        f"GET {V3}/initialSync",
-    ),
     "User Directory": (f"POST {V3}/user_directory/search",),
     "Client Authentication": (
         f"POST {V1}/login/get_token",

@@ -9,6 +9,7 @@ from tests.fuzz.routes import declared_routes
 # What we serve and the spec has not, each for a reason that its module gives.
 OWN = (
     "/_synapse/",
+    "/_parley/",
     "/_matrix/client/unstable/im.nheko.summary/",
     "/_matrix/client/unstable/uk.half-shot.msc2666/",
     "/_matrix/client/unstable/io.parley.",

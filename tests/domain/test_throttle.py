@@ -82,47 +82,142 @@ def test_a_cost_that_never_fits_is_a_mistake(cost: int) -> None:
         Throttle(1, 3).take(None, 0, cost)
 
 
+# Which key, how long after the one before, how many tokens, and whether they are held first.
+MANY = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 400), st.integers(1, 3), st.booleans(), st.booleans()), max_size=120
+)
+
+
+@given(MANY, st.integers(1, 8))
+@settings(max_examples=200)
+def test_no_flood_of_keys_gives_any_key_more(steps: list[tuple[int, int, int, bool, bool]], size: int) -> None:
+    """However small the table is, each key gets at most burst plus rate times time; tokens held count when spent."""
+    throttle = Throttle(10, 3)
+    table = Throttles(throttle, size)
+    passed: dict[int, list[tuple[int, int]]] = {}
+    held: list[tuple[int, int]] = []
+    now = 1_700_000_000_000
+    for key, step, cost, hold, settle in steps:
+        now += step
+        if hold and table.hold(key, now, cost).allowed:
+            held.append((key, cost))
+        elif not hold and table.take(key, now, cost).allowed:
+            passed.setdefault(key, []).append((now, cost))
+        if held and settle:
+            key, cost = held.pop(0)
+            if step % 2:
+                table.release(key, cost)
+            else:
+                table.spend(key, now, cost)
+                passed.setdefault(key, []).append((now, cost))
+        assert len(table) <= size
+    for times in passed.values():
+        for begin, _ in times:
+            for end, _ in times:
+                inside = sum(cost for at, cost in times if begin <= at <= end)
+                assert inside <= 3 + 10 * max(0, end - begin) / 1000 + 1e-6
+
+
+@given(MANY, st.integers(1, 8))
+@settings(max_examples=100)
+def test_a_table_tells_exactly_when_to_come_again(steps: list[tuple[int, int, int, bool, bool]], size: int) -> None:
+    """Also in a table that overflows: whoever is refused passes after that time, and not a millisecond before."""
+    throttle = Throttle(10, 3)
+    table = Throttles(throttle, size)
+    now = 0
+    for key, step, cost, *_ in steps:
+        now += step
+        taken = table.take(key, now, cost)
+        if not taken.allowed:
+            assert table.wait_ms(key, now, cost) == taken.retry_after_ms
+            assert table.wait_ms(key, now + taken.retry_after_ms - 1, cost)
+            assert not table.wait_ms(key, now + taken.retry_after_ms, cost)
+
+
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 400)), max_size=120), st.integers(1, 8))
 @settings(max_examples=150)
-def test_table_is_bounded_and_keeps_the_busy_over_the_idle(steps: list[tuple[int, int]], size: int) -> None:
-    """The table never grows beyond its size, and no bucket in use is forgotten while an idle one is kept."""
+def test_the_emptiest_buckets_stay(steps: list[tuple[int, int]], size: int) -> None:
+    """What goes is full, or at least as full as all that stays; nothing goes while there is room."""
     throttle = Throttle(10, 3)
-    table = Throttles(size)
-    alone: dict[int, State] = {}
+    table = Throttles(throttle, size)
     now = 0
     for key, step in steps:
         now += step
-        before = {known for known in alone if known in table}
-        table.take(key, throttle, now)
-        alone[key] = throttle.take(alone.get(key) if key in before else None, now).state
-        assert len(table) <= size
-        dropped = {known for known in before if known not in table}
-        busy = {known for known in dropped if (alone[known] or 0) > now * 1_000_000}
-        if busy:
-            idle = {known for known in before - dropped - {key} if (alone[known] or 0) <= now * 1_000_000}
-            assert not idle
+        waits = {known: table.wait_ms(known, now, 3) for known in range(13) if known in table}
+        table.take(key, now)
+        dropped = [wait for known, wait in waits.items() if known not in table]
+        kept = [wait for known, wait in waits.items() if known in table and known != key]
+        assert not dropped or len(waits) == size
+        assert all(wait <= other for wait in dropped if wait for other in kept)
 
 
-def test_table_keeps_keys_apart_and_forgets_on_demand() -> None:
-    """One user's requests do not slow another; a forgotten key starts afresh."""
-    throttle, table = Throttle(1, 1), Throttles(10)
-    assert table.take("alice", throttle, 0).allowed
-    assert not table.take("alice", throttle, 0).allowed
-    assert table.take("bob", throttle, 0).allowed
-    assert table.wait_ms("alice", throttle, 0) == 1000
-    table.forget("alice")
-    assert table.wait_ms("alice", throttle, 0) == 0
-    assert "alice" not in table
+def test_a_flood_does_not_free_whoever_is_stopped() -> None:
+    """Somebody who has used up a bucket waits as long, whatever crowd comes by; the crowd is let in all the same."""
+    throttle = Throttle(0.1, 5)
+    table = Throttles(throttle, 100)
+    for _ in range(5):
+        assert table.take("guesser", 0).allowed
+    wait = table.take("guesser", 0).retry_after_ms
+    for number in range(300):
+        assert table.take(f"flood {number}", 0).allowed
+    assert table.take("guesser", 0).retry_after_ms == wait
+    assert table.take("newcomer", 0).allowed
+    assert len(table) <= 100
 
 
-def test_refused_strangers_take_no_room() -> None:
-    """Asking how long to wait stores nothing."""
-    table = Throttles(10)
-    table.wait_ms("carol", Throttle(1, 1), 0)
+def test_a_flood_that_pays_for_every_key_frees_nobody_either() -> None:
+    """If all who are remembered have used up theirs, whoever is forgotten counts as having done so."""
+    table = Throttles(Throttle(1, 2), 10)
+    for number in range(10):
+        assert table.take(number, 0, 2).allowed
+    assert table.take("one more", 0).allowed
+    assert not any(table.take(number, 0).allowed for number in range(10))
+    assert table.take("newcomer", 0).retry_after_ms == 1000
+    assert all(table.take(number, 2000, 2).allowed for number in range(10, 18))
+
+
+def test_a_clock_set_back_after_a_flood_locks_no_newcomer_out() -> None:
+    """What strangers count as is believed no longer than a bucket takes to fill."""
+    table = Throttles(Throttle(1, 2), 1)
+    table.take("a", 86_400_000, 2)
+    table.take("b", 86_400_000, 2)
+    assert table.wait_ms("newcomer", 0) <= 1000
+    assert table.wait_ms("newcomer", 2000) == 0
+
+
+def test_held_tokens_are_nobody_elses() -> None:
+    """They are gone while they are held, back at once when they are released, and taken when they are spent."""
+    table = Throttles(Throttle(1, 2), 10)
+    assert table.hold("room", 0).allowed
+    assert table.hold("room", 0).allowed
+    assert not table.hold("room", 0).allowed
+    assert table.take("room", 0).retry_after_ms == 1000
+    table.release("room")
+    assert table.take("room", 0).allowed
+    table.spend("room", 0)
+    assert table.wait_ms("room", 0) == 1000
+    assert table.wait_ms("room", 0, 2) == 2000
+
+
+def test_keys_are_kept_apart() -> None:
+    """One user's requests do not slow another."""
+    table = Throttles(Throttle(1, 1), 10)
+    assert table.take("alice", 0).allowed
+    assert not table.take("alice", 0).allowed
+    assert table.take("bob", 0).allowed
+    assert table.wait_ms("alice", 0) == 1000
+
+
+def test_asking_takes_no_room() -> None:
+    """Asking how long to wait stores nothing, nor does a hold that is given back."""
+    table = Throttles(Throttle(1, 1), 10)
+    table.wait_ms("carol", 0)
+    table.hold("carol", 0)
+    table.release("carol")
     assert len(table) == 0
 
 
 def test_a_table_needs_room() -> None:
     """A table of no entries could remember nothing."""
     with pytest.raises(ValueError, match="room for one"):
-        Throttles(0)
+        Throttles(Throttle(1, 1), 0)

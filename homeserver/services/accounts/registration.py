@@ -22,6 +22,7 @@ from homeserver.services.accounts.interactive import (
 )
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.persistence import Persistence
+from homeserver.services.server_user import server_user
 from homeserver.storage.store import Store
 
 # closed: only the operator makes accounts; token: whoever has a registration token; open: everybody.
@@ -73,6 +74,8 @@ class Registration:
         if username is None:
             username = self._randomness.token(GENERATED_LENGTH)
         user_id = self._user_id(username)
+        if user_id == server_user(self._server_name):
+            raise _in_use()
         if await self._database.read(lambda store: store.users.find(user_id), single=True) is not None:
             raise _in_use()
         return user_id

@@ -14,3 +14,4 @@ class Requester:
     is_suspended: bool
     is_locked: bool
     expires_ts: int | None
+    is_guest: bool = False

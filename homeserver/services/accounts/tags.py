@@ -68,12 +68,17 @@ class RoomTags:
                 return
             if standing is None and store.account_data.count(user_id) >= MAX_ENTRIES:
                 raise TooLarge(f"An account may have at most {MAX_ENTRIES} entries of account data")
-            content = kept_json({"tags": after})
-            position = store.take_position()
-            store.account_data.put(user_id, room, TAG, content, position)
-            store.publish(position, [user_key(user_id)], AccountDataItem(user_id, room, TAG, content))
+            put_tags(store, user_id, room, after)
 
         await self._database.write(work)
+
+
+def put_tags(store: Store, user_id: str, room: int, tags: Tags) -> None:
+    """These are the user's tags of the room, by number, from now on. The user's account is locked."""
+    content = kept_json({"tags": tags})
+    position = store.take_position()
+    store.account_data.put(user_id, room, TAG, content, position)
+    store.publish(position, [user_key(user_id)], AccountDataItem(user_id, room, TAG, content))
 
 
 def read_tags(content: str | None) -> Tags:

@@ -5,7 +5,9 @@ What a room says of its aliases (`m.room.canonical_alias`) is state, and checked
 https://spec.matrix.org/v1.19/client-server-api/#room-aliases
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +63,18 @@ class Aliases:
             return Resolved(row.room_id, [own, *store.directory.list_servers(row.room, MAX_MEMBERS, MAX_SERVERS)])
 
         return await self._database.read(work)
+
+    async def confirm(self, aliases: Sequence[str], room_id: str) -> frozenset[str]:
+        """Those of some aliases of other servers that lead to a room; not those whose server does not answer."""
+
+        async def leads_there(alias: str) -> bool:
+            with suppress(NotFound):
+                found = await self._resolve_remote(alias)
+                return found is not None and found.room_id == room_id
+            return False
+
+        answers = await asyncio.gather(*map(leads_there, aliases))
+        return frozenset(alias for alias, leads in zip(aliases, answers, strict=True) if leads)
 
     async def add(self, user_id: str, alias: str, room_id: str) -> None:
         """Raises Conflict if the alias is somebody's, Forbidden for a room that the user is not in, BadRequest."""

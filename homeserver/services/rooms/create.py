@@ -15,6 +15,7 @@ from homeserver.domain.versions import RoomVersion
 from homeserver.ports import Clock, Randomness
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.invite_policy import check_invite
+from homeserver.services.rooms.local_rules import check_state
 from homeserver.services.rooms.membership import Membership, member_content
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
@@ -74,20 +75,27 @@ class Create:
         def work(store: Store) -> str:
             for user_id in here:
                 check_invite(store, user_id)
-            number, now = store.take_number(), self._clock.now_ms()
-            room_id = f"!{opaque}:{self._writer.server_name}"
-            try:
-                room = self._begin(store, number, creator, request, room_id, entropy, now)
-                self._fill(store, room, creator, request, here)
-            except Forbidden as error:  # the creator is allowed to make a room, only not this one
-                raise BadRequest(error.message, "M_INVALID_ROOM_STATE") from error
-            room.save()
-            return room.row.room_id
+            return self.make(store, creator, request, here, opaque, entropy).room_id
 
         room_id = await self._database.write(work)
         for user_id in wanted.keys() - here:
             await self._invite_abroad(creator, room_id, user_id, request.is_direct)
         return room_id
+
+    def make(
+        self, store: Store, creator: str, request: RoomRequest, here: Sequence[str], opaque: str, entropy: str
+    ) -> RoomRow:
+        """The new room. Inside a `db.write`. `here`: who of this server is invited; `opaque` and `entropy`: random
+        texts that make its id. Raises BadRequest, M_INVALID_ROOM_STATE."""
+        number, now = store.take_number(), self._clock.now_ms()
+        room_id = f"!{opaque}:{self._writer.server_name}"
+        try:
+            room = self._begin(store, number, creator, request, room_id, entropy, now)
+            self._fill(store, room, creator, request, here)
+        except Forbidden as error:  # the creator is allowed to make a room, only not this one
+            raise BadRequest(error.message, "M_INVALID_ROOM_STATE") from error
+        room.save()
+        return room.row
 
     async def _invite_abroad(self, creator: str, room_id: str, user_id: str, is_direct: bool) -> None:
         """The room is there, whatever becomes of the invite: it can be sent again."""
@@ -146,6 +154,7 @@ class Create:
             if (type, "") not in given:
                 self._state(room, creator, type, content)
         for one in request.initial_state:
+            check_state(room, one["type"], one.get("state_key", ""), one["content"])
             self._state(room, creator, one["type"], one["content"], one.get("state_key", ""))
         if request.name is not None:
             self._state(room, creator, "m.room.name", {"name": request.name})

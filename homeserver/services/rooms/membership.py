@@ -14,11 +14,13 @@ from homeserver.domain.identifiers import domain_of, is_user_id
 from homeserver.ports import Clock, RemoteRooms
 from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.aliases import Aliases
+from homeserver.services.rooms.guest_access import RoomsAbroad, check_abroad, check_guest, not_for_guests
 from homeserver.services.rooms.invite_policy import check_invite
 from homeserver.services.rooms.outsiders import facts_for_outsiders
 from homeserver.services.rooms.restricted_joins import find_authoriser
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
+from homeserver.services.server_user import server_user
 from homeserver.storage.store import Store
 
 # A restricted room into which another server may let somebody whom we cannot.
@@ -27,7 +29,7 @@ MAX_SERVERS = 8
 
 
 class Membership:
-    """`remote` is None where this server talks to no other."""
+    """`remote` and `rooms_abroad` are None where this server talks to no other."""
 
     def __init__(
         self,
@@ -36,12 +38,14 @@ class Membership:
         clock: Clock,
         aliases: Aliases,
         remote: RemoteRooms | None = None,
+        rooms_abroad: RoomsAbroad | None = None,
     ) -> None:
         self._database = database
         self._writer = writer
         self._clock = clock
         self._aliases = aliases
         self._remote = remote
+        self._rooms_abroad = rooms_abroad
 
     async def invite(
         self, sender: str, room_id: str, user_id: str, reason: str | None = None, *, is_direct: bool = False
@@ -79,6 +83,7 @@ class Membership:
                 return False
             if room.membership(user_id) == "join":
                 return True
+            check_guest(room, user_id)
             joining = {**(content or {}), **member_content(store, user_id, "join")}
             authoriser = find_authoriser(room, user_id)
             if authoriser is not None:
@@ -101,9 +106,15 @@ class Membership:
                 servers = await self._database.read(lambda store: _servers_of(store, room_id))
                 if not servers:
                     raise Forbidden("Nobody may let you in", "M_UNABLE_TO_GRANT_JOIN")
-            own = await self._database.read(lambda store: member_content(store, user_id, "join"))
+            own, is_guest = await self._database.read(
+                lambda store: (member_content(store, user_id, "join"), store.users.is_guest(user_id))
+            )
             joining = {**(content or {}), **own}
+            if is_guest and self._rooms_abroad is not None:
+                await check_abroad(self._rooms_abroad, room_id, servers)
             if await self._remote.join(user_id, room_id, servers, joining, although_resident=although_resident):
+                if is_guest and room_id not in await self.joined_rooms(user_id):
+                    raise not_for_guests()
                 return room_id
         raise NotFound(f"No room {room_id} is known here")
 
@@ -132,7 +143,11 @@ class Membership:
         return room_id
 
     async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
-        """Leaves, rejects an invite or takes back a knock. Nothing happens if the user has left already."""
+        """Leaves, rejects an invite or takes back a knock. Nothing happens if the user has left already.
+
+        Raises Forbidden, for the invite to the user's server notices with M_CANNOT_LEAVE_SERVER_NOTICE_ROOM: by who
+        invited. Its tag proves nothing, as users tag whatever they like.
+        """
 
         def work(store: Store) -> bool:
             room = self._writer.open(store, room_id)
@@ -141,6 +156,8 @@ class Membership:
                 raise Forbidden("You have nothing to do with this room")
             if standing.membership == "leave":
                 return True
+            if standing.membership == "invite" and standing.sender == server_user(self._writer.server_name):
+                raise Forbidden("You cannot reject this invite", "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM")
             if standing.membership != "join" and not store.rooms.is_resident(room.row.number):
                 return False
             self._put(room, user_id, user_id, {"membership": "leave"}, reason)

@@ -12,8 +12,9 @@ from homeserver.domain.errors import BadRequest, Forbidden
 from homeserver.domain.identifiers import fits
 from homeserver.services.client_form import redaction_target
 from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.aliases import Aliases
 from homeserver.services.rooms.append import Sent
-from homeserver.services.rooms.local_rules import check_message, check_state
+from homeserver.services.rooms.local_rules import CANONICAL_ALIAS, aliases_to_ask, check_message, check_state
 from homeserver.services.rooms.relation_rules import check_relation
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
@@ -21,9 +22,10 @@ from homeserver.storage.store import Store
 
 
 class Send:
-    def __init__(self, database: Persistence, writer: Writer) -> None:
+    def __init__(self, database: Persistence, writer: Writer, aliases: Aliases) -> None:
         self._database = database
         self._writer = writer
+        self._aliases = aliases
 
     async def message(
         self, sender: str, device_id: str, room_id: str, type: str, txn_id: str, content: Mapping[str, Any]
@@ -53,6 +55,9 @@ class Send:
         _check_names(type, state_key)
         if type == "m.room.create":
             raise Forbidden("A room has one create event")
+        confirmed: frozenset[str] = frozenset()
+        if (type, state_key) == (CANONICAL_ALIAS, ""):
+            confirmed = await self._confirmed(sender, room_id, content)
 
         def work(store: Store) -> str:
             room = self._writer.open(store, room_id)
@@ -60,7 +65,7 @@ class Send:
             standing = room.lookup((type, state_key))
             if standing is not None and standing.sender == sender and _are_same(standing.content, content):
                 return standing.event_id
-            check_state(room, type, state_key, content)
+            check_state(room, type, state_key, content, confirmed)
             event_id = self._writer.put(room, sender=sender, type=type, content=content, state_key=state_key)
             room.save()
             return event_id
@@ -99,6 +104,17 @@ class Send:
             return event_id
 
         return await self._database.write(work, room=room_id)
+
+    async def _confirmed(self, sender: str, room_id: str, content: Mapping[str, Any]) -> frozenset[str]:
+        """Those aliases that are named anew, and are of other servers, which say that they lead to the room."""
+
+        def work(store: Store) -> list[str]:
+            room = self._writer.open_row(store, store.rooms.get(room_id))
+            _check_joined(room, sender)
+            return aliases_to_ask(room, sender, content, self._writer.server_name)
+
+        asked = await self._database.read(work)
+        return await self._aliases.confirm(asked, room_id) if asked else frozenset()
 
     @staticmethod
     def _check_redaction(store: Store, room: LockedRoom, sender: str, target: str, own_only: bool) -> None:

@@ -14,6 +14,7 @@ users = Table(
     Column("locked", Boolean, nullable=False, server_default="false"),
     Column("suspended", Boolean, nullable=False, server_default="false"),
     Column("created_ts", BigInteger, nullable=False, comment="ms"),
+    Column("guest", Boolean, nullable=False, server_default="false", comment="no password; may do little"),
 )
 
 profiles = Table(

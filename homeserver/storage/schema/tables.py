@@ -2,7 +2,9 @@
 
 from homeserver.storage.schema import (
     destinations,
+    limits,
     moderation,
+    notices,
     outgoing,
     people,
     presence,
@@ -17,8 +19,10 @@ from homeserver.storage.schema.base import metadata
 
 __all__ = [
     "destinations",
+    "limits",
     "metadata",
     "moderation",
+    "notices",
     "outgoing",
     "people",
     "presence",

@@ -211,7 +211,7 @@ async def test_a_thousand_requests_of_a_client_that_ignores_the_window(stage: St
 
 async def test_a_rate_limit_keeps_the_order(stage: Stage) -> None:
     """What stood behind the request that met it is refused as well, and a retry in order finds the order kept."""
-    rows: Mapping[str, Any] = {"messages": {"per_second": 200.0, "burst": 5}, "general": None}
+    rows: Mapping[str, Any] = {"messages": {"per_second": 20.0, "burst": 5}, "general": None}
     scene = await stage(limits=True, rows=rows)
     alice, _, room = await scene.pair()
     socket, ids = await alice.connect(), itertools.count()

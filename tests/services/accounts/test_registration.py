@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from homeserver.domain.errors import BadRequest, Forbidden, RequestError
 from homeserver.services.accounts.interactive import Authorized
-from homeserver.services.accounts.shared_secret import SharedSecretRegistration
+from homeserver.services.accounts.operator_secret import OperatorSecret
 from tests.builders.accounts import SECRET, People, open_people
 from tests.builders.cluster import SERVER_NAME, Cluster
 
@@ -141,4 +141,4 @@ async def test_the_mac_covers_name_password_and_admin(people: People) -> None:
 def test_an_empty_secret_is_refused(people: People) -> None:
     """A server whose secret everybody knows does not start."""
     with pytest.raises(ValueError, match="empty"):
-        SharedSecretRegistration(people.registration, people.clock, people.randomness, secret="")
+        OperatorSecret(people.clock, people.randomness, secret="")
