@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 SLICE = 8 * 1024
 
-_sent = WEBSOCKET_FRAMES.labels("out").inc
+_sent = WEBSOCKET_FRAMES.labels("out")
 
 
 class Speaker(Listener, Protocol):
@@ -183,7 +183,7 @@ class Bridge(Line):
         """A text message; it waits for its turn."""
         if self._frames is None or not self._frames.can_send:
             return
-        _sent()
+        _sent.value += 1
         if self.is_idle and len(message) <= self._bounds.fragment:
             self._frames.send_text(message)
         else:

@@ -21,6 +21,8 @@ PRESENCES = (ONLINE, UNAVAILABLE, OFFLINE)
 IDLE_MS = 300_000
 # So long after its last sync a device is still here.
 ABSENT_MS = 30_000
+# So long after a restart whoever was here before it still is: many come back together, and that takes its time.
+RETURN_MS = 90_000
 # Users of other servers of whom nothing was heard for so long are offline. Their servers tell again in time.
 SILENT_MS = 30 * 60_000
 MAX_STATUS_BYTES = 1_024
@@ -146,9 +148,9 @@ class Devices:
         self.last_active = now
 
     def restore(self, wish: str, now: int) -> None:
-        """Before a restart some device wanted this. It has the usual time to come back; what the user did last is not
-        known, and need not be until then."""
-        self._devices[""] = Device(wish, None, 0, now)
+        """Before a restart some device wanted this. It has some time to come back; what the user did last is not known,
+        and need not be until then."""
+        self._devices[""] = Device(wish, None, 0, now + RETURN_MS - ABSENT_MS)
         self.last_active = max(self.last_active, now)
 
     def act(self, now: int) -> None:

@@ -18,6 +18,7 @@ from tests.benchmarks.growth import SCENARIO_ERRORS, Growth
 from tests.benchmarks.machine import Cores, ProcessGone, choose_cores, describe, pin_driver
 from tests.benchmarks.postgres import SETTINGS, Cluster, ClusterFailed
 from tests.benchmarks.prepared import prepare
+from tests.benchmarks.progress import note
 from tests.benchmarks.results import Failure, Operation, Row, Sample, as_json, median_rows
 from tests.benchmarks.scenario import Bench, Scenario
 from tests.benchmarks.scenarios.catalogue import SCENARIOS
@@ -69,11 +70,6 @@ class Outcome:
             if (server, scenario.name) in names
             for operation in scenario.operations
         }
-
-
-def note(text: str) -> None:
-    """Progress, for whoever watches."""
-    print(f"# {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def arguments() -> Choice:

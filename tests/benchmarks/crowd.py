@@ -1,44 +1,56 @@
-"""`python -m tests.benchmarks.crowd --clients 200`: thousands of live clients on one Parley, driven from one process.
+"""`python -m tests.benchmarks.crowd --clients 1000`: thousands of live clients on one Parley, driven from one process.
 
 Half of them wait on long-poll, half on WebSockets, each a user of its own in a room of a hundred. Messages come at a
-steady rate, each due at its moment, so that a server that cannot keep up shows its queue. Then the server is restarted,
-and everybody comes back as the documentation wants it. What is found: how late messages arrive, resident memory, when
-everybody was live again, and how many statements it took to come back, beside a comeback when all is quiet.
+steady rate, each due at its moment, so that a server that cannot keep up shows its queue. Then the server is restarted
+while they go on coming, and everybody comes back as the documentation wants it. What is found: how late messages
+arrive, what a delivery costs, resident memory, when everybody was live again, and how many statements it took to come
+back, beside a comeback when all is quiet.
 
-As a scenario of the benchmark: `scenarios/crowd.py`.
+As a scenario of the benchmark: `scenarios/crowd.py`. Not here: the clients (`crowd_clients`), and how people and rooms
+came to be (`crowd_scenery`).
 """
 
 import argparse
 import asyncio
+import gc
 import random
 import resource
+import shutil
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
 import uvloop
 
-from tests.benchmarks.driver import Client, ConnectionLost, clock
-from tests.benchmarks.machine import choose_cores, memory_of, pin_driver
-from tests.benchmarks.matrix import Refused, Session, at_most, register_many
+from tests.benchmarks.crowd_clients import Crowd, LongPoll, OnSocket
+from tests.benchmarks.crowd_scenery import ROOM_SIZE, Gathering, gather
+from tests.benchmarks.driver import ConnectionLost, clock
+from tests.benchmarks.machine import busy_seconds, choose_cores, memory_of, pin_driver
+from tests.benchmarks.matrix import Refused, at_most
+from tests.benchmarks.phase import Meter
+from tests.benchmarks.progress import note
 from tests.benchmarks.results import percentile
 from tests.benchmarks.servers import ROOT, Parley, Server
-from tests.benchmarks.websocket import Socket
 
-ROOM_SIZE = 100
 # Forty in all, with ten thousand clients.
 RATE_OF_ROOM = 0.4
 QUIET_COMEBACKS = 50
-POLL_MILLISECONDS = 30_000
-LONGEST_SECONDS = 180.0
-ROUND_SECONDS = 3.0
-# When a client of long-poll comes back after its connection broke; a WebSocket is told by the server.
-COMEBACK_SECONDS = (1.0, 10.0)
-MARK = b'"body":"crowd '
+MISSED_MESSAGES = 4
+# So many clients come each second at first.
+COMING_RATE = 200
+LONGEST_COMING_SECONDS = 600.0
+LONGEST_HEARING_SECONDS = 240.0
+LONGEST_COMEBACK_SECONDS = 300.0
+# Ten thousand heartbeats and empty answers are no quiet: a server that does no more than these is at rest.
+REST_SHARE_OF_A_CORE = 0.3
+REST_WINDOW_SECONDS = 2.0
+NOTE_SECONDS = 10.0
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,102 +61,13 @@ class Findings:
     deliveries: int
     p50_ms: float
     p99_ms: float
+    cpu_ms: float
+    foreign_load: float
     memory_mb: float
+    idle_memory_mb: float
     back_after_s: float
     statements_quiet: float
     statements_crowd: float
-
-
-class Crowd:
-    """What all clients share: when each message was due, and how late it was heard."""
-
-    def __init__(self) -> None:
-        self.due: dict[bytes, float] = {}
-        self.heard: dict[bytes, int] = {}
-        self.latencies: list[float] = []
-        self.is_over = False
-        self._changed = asyncio.Event()
-
-    def note(self, answer: bytes, arrived: float) -> None:
-        """Counts the messages in an answer."""
-        place = answer.find(MARK)
-        while place >= 0:
-            start = place + len(MARK)
-            mark = answer[start : answer.index(b'"', start)]
-            if mark in self.due:
-                self.latencies.append((arrived - self.due[mark]) * 1000)
-                self.heard[mark] = self.heard.get(mark, 0) + 1
-                self._changed.set()
-            place = answer.find(MARK, start)
-
-    async def all_heard(self, wanted: dict[bytes, int]) -> None:
-        """Returns when each of these messages was heard so many times."""
-        while any(self.heard.get(mark, 0) < size for mark, size in wanted.items()):
-            self._changed.clear()
-            await self._changed.wait()
-
-
-def next_batch(answer: bytes) -> str:
-    start = answer.index(b'"next_batch":"') + len(b'"next_batch":"')
-    return answer[start : answer.index(b'"', start)].decode()
-
-
-class LongPoll:
-    """A client that waits over HTTP."""
-
-    def __init__(self, crowd: Crowd, session: Session, since: str) -> None:
-        self._crowd = crowd
-        self._session = session
-        self._since = since
-
-    async def run(self) -> None:
-        while not self._crowd.is_over:
-            try:
-                path = f"/_matrix/client/v3/sync?timeout={POLL_MILLISECONDS}&since={self._since}"
-                answer = await self._session.client.request("GET", path, self._session.token)
-            except (ConnectionLost, OSError, TimeoutError):
-                await asyncio.sleep(random.uniform(*COMEBACK_SECONDS))
-                continue
-            if answer.status == 200:
-                self._since = next_batch(answer.body)
-                self._crowd.note(answer.body, answer.arrived)
-
-
-class OnSocket:
-    """A client that waits on a WebSocket."""
-
-    def __init__(self, crowd: Crowd, session: Session, since: str, port: int) -> None:
-        self._crowd = crowd
-        self._session = session
-        self._since = since
-        self._port = port
-        self._retry = COMEBACK_SECONDS[0]
-
-    async def run(self) -> None:
-        while not self._crowd.is_over:
-            over = asyncio.Event()
-            try:
-                self._socket = await Socket.open(self._port, self._session.token, self._heard, over.set)
-            except OSError:
-                await asyncio.sleep(random.uniform(*COMEBACK_SECONDS))
-                continue
-            try:
-                await over.wait()
-            finally:
-                self._socket.abort()
-            await asyncio.sleep(self._retry)
-
-    def _heard(self, message: bytes, arrived: float) -> None:
-        if message.startswith(b'{"id":"s"'):
-            self._since = next_batch(message)
-            self._crowd.note(message, arrived)
-        elif message.startswith(b'{"bye"'):
-            self._retry = orjson.loads(message)["bye"]["retry_ms"] / 1000
-            return
-        elif not message.startswith(b'{"hello"'):
-            return
-        wanted = {"since": self._since, "timeout": POLL_MILLISECONDS}
-        self._socket.say(orjson.dumps({"id": "s", "sync": wanted}))
 
 
 def metric(server: Server, name: str) -> float:
@@ -157,78 +80,113 @@ def metric(server: Server, name: str) -> float:
 class Play:
     """One crowd on one server."""
 
-    def __init__(self, server: Server, client: Client, clients: int, note: Callable[[str], None]) -> None:
+    def __init__(self, server: Parley, gathering: Gathering, note: Callable[[str], None]) -> None:
         self._server = server
-        self._client = client
-        self._count = clients
+        self._gathering = gathering
         self._note = note
         self._crowd = Crowd()
-        self._rooms: list[tuple[str, Session]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sizes = list(gathering.sizes())
+        self._clients: list[LongPoll | OnSocket] = []
         self._sent = 0
         self._said = 0
 
     async def run(self, seconds: float) -> Findings:
-        quiet = await self._gather()
-        await self._all_live("the first messages")
-        self._crowd.latencies.clear()
-        await self._talk(seconds)
-        latencies = list(self._crowd.latencies)
-        memory = memory_of(self._server.pids["server"]).resident
-        self._note(f"{len(latencies)} deliveries, {memory:.0f} MB; restarting")
-        restarted = clock()
-        await asyncio.to_thread(self._server.restart)
-        before, said = metric(self._server, "parley_statements_total"), self._said
-        talking = asyncio.create_task(self._talk(LONGEST_SECONDS))
-        await self._all_live("the messages after the restart")
-        back = clock() - restarted
-        statements = metric(self._server, "parley_statements_total") - before
-        talking.cancel()
-        # What the messages took meanwhile is not theirs.
-        per_client = max(0.0, statements - quiet[1] * (self._said - said)) / self._count
-        await self._disperse()
+        quiet, of_message = await self._quiet()
+        await self._come()
+        try:
+            idle = self._resident()
+            await self._all_hear(await self._one_for_each_room())
+            self._note(f"{len(self._gathering.rooms) * RATE_OF_ROOM:g} messages a second for {seconds:g} seconds")
+            latencies, cpu, foreign = await self._measured(seconds)
+            memory = self._resident()
+            self._note(f"{len(latencies)} deliveries, p99 {percentile(latencies, 0.99):.0f} ms, {memory:.0f} MB")
+            back, statements = await self._restart(of_message)
+        finally:
+            self._crowd.is_over = True
+            for client in self._clients:
+                client.leave()
         return Findings(
-            self._count,
-            len(latencies),
-            percentile(latencies, 0.5),
-            percentile(latencies, 0.99),
-            memory,
-            back,
-            quiet[0],
-            per_client,
+            clients=len(self._clients),
+            deliveries=len(latencies),
+            p50_ms=percentile(latencies, 0.5),
+            p99_ms=percentile(latencies, 0.99),
+            cpu_ms=cpu * 1000 / len(latencies),
+            foreign_load=foreign,
+            memory_mb=memory,
+            idle_memory_mb=idle,
+            back_after_s=back,
+            statements_quiet=quiet,
+            statements_crowd=statements,
         )
 
-    async def _gather(self) -> tuple[float, float]:
-        """Everybody registers, joins, syncs and waits. Statements of a quiet comeback, and of one message."""
-        self._note(f"registering {self._count} people")
-        people = await register_many(self._client, self._count)
-        for start in range(0, self._count, ROOM_SIZE):
-            group = people[start : start + ROOM_SIZE]
-            room, _ = await group[0].create_room(preset="public_chat", name="crowd")
-            await at_most(8, lambda one, room=room: one.join(room), group[1:])
-            self._rooms.append((room, group[0]))
-        self._note("first syncs")
-        since = await at_most(8, _first_sync, people)
-        quiet = await self._quiet(list(zip(people, since, strict=True))[:QUIET_COMEBACKS])
-        for number, (person, token) in enumerate(zip(people, since, strict=True)):
-            one: LongPoll | OnSocket
-            if number % 2:
-                one = LongPoll(self._crowd, person, token)
-            else:
-                one = OnSocket(self._crowd, person, token, self._server.port)
-            self._tasks.append(asyncio.create_task(one.run()))
-        return quiet
+    def _resident(self) -> float:
+        return memory_of(self._server.pids["server"]).resident
 
-    async def _quiet(self, some: list[tuple[Session, str]]) -> tuple[float, float]:
-        """After a restart, a few come back while nothing else happens."""
-        await asyncio.to_thread(self._server.restart)
-        self._client.close()
-        before = metric(self._server, "parley_statements_total")
-        await asyncio.gather(*(person.sync(since) for person, since in some))
-        after = metric(self._server, "parley_statements_total")
-        for _ in range(QUIET_COMEBACKS):
+    async def _statements(self) -> float:
+        return await asyncio.to_thread(metric, self._server, "parley_statements_total")
+
+    # when all is quiet
+
+    async def _quiet(self) -> tuple[float, float]:
+        """Statements of a comeback when nothing else happens, and of one message.
+
+        Those who come back have missed a few messages, as everybody does whose server is restarted under load.
+        """
+        self._note(f"{QUIET_COMEBACKS} come back when all is quiet")
+        before = await self._statements()
+        for _ in range(MISSED_MESSAGES):
             await self._say(0)
-        return (after - before) / len(some), (metric(self._server, "parley_statements_total") - after) / QUIET_COMEBACKS
+        of_message = (await self._statements() - before) / MISSED_MESSAGES
+        await self._restart_server()
+        before = await self._statements()
+        some = list(zip(self._gathering.people, self._gathering.since, strict=True))[: min(QUIET_COMEBACKS, ROOM_SIZE)]
+        await at_most(4, lambda one: one[0].get(f"/sync?set_presence=offline&timeout=1000&since={one[1]}"), some)
+        return (await self._statements() - before) / len(some), of_message
+
+    async def _restart_server(self) -> None:
+        self._gathering.people[0].client.close()
+        await asyncio.to_thread(self._server.restart)
+
+    # everybody
+
+    async def _come(self) -> None:
+        people = zip(self._gathering.people, self._gathering.since, strict=True)
+        for number, (person, since) in enumerate(people):
+            kind = LongPoll if number % 2 else OnSocket
+            self._clients.append(kind(self._crowd, person, since, self._server.port))
+        loop = asyncio.get_running_loop()
+        for number, client in enumerate(random.sample(self._clients, len(self._clients))):
+            loop.call_later(number / COMING_RATE, client.come)
+        async with self._noting(lambda: f"{self._crowd.asking} wait"):
+            await _until(lambda: self._crowd.asking == len(self._clients), LONGEST_COMING_SECONDS, "all come")
+            async with asyncio.timeout(LONGEST_COMING_SECONDS):
+                await self._rest()
+        self._note(f"all wait; {self._resident():.0f} MB")
+
+    async def _rest(self) -> None:
+        """Returns when the server has told everybody who came online."""
+        meter = Meter(self._server.pids)
+        rests = 0
+        while rests < 2:
+            before, at = meter.usage(), clock()
+            await asyncio.sleep(REST_WINDOW_SECONDS)
+            share = (meter.usage().total - before.total) / (clock() - at)
+            rests = rests + 1 if share < REST_SHARE_OF_A_CORE else 0
+
+    @asynccontextmanager
+    async def _noting(self, what: Callable[[], str]) -> AsyncIterator[None]:
+        """Says now and then how far things have come."""
+
+        async def go_on() -> None:
+            while True:
+                await asyncio.sleep(NOTE_SECONDS)
+                self._note(what())
+
+        noting = asyncio.create_task(go_on())
+        try:
+            yield
+        finally:
+            noting.cancel()
 
     async def _say(self, room: int) -> bytes | None:
         """A message, due now. None if the server does not take it: it is being restarted."""
@@ -236,79 +194,116 @@ class Play:
         text = f"{self._sent}"
         mark = text.encode()
         self._crowd.due[mark] = clock()
-        room_id, sender = self._rooms[room]
+        sender = self._gathering.people[room * ROOM_SIZE]
         try:
-            await sender.send(room_id, f"crowd {text}")
+            await sender.send(self._gathering.rooms[room], f"crowd {text}")
         except (Refused, ConnectionLost, OSError):
             del self._crowd.due[mark]
             return None
         self._said += 1
         return mark
 
-    async def _talk(self, seconds: float) -> None:
-        """Messages at a steady rate, over all rooms in turn."""
-        started, number, sends = clock(), 0, set[asyncio.Task[bytes | None]]()
-        while clock() - started < seconds:
-            number += 1
-            due = started + number / (RATE_OF_ROOM * len(self._rooms))
-            await asyncio.sleep(max(0.0, due - clock()))
-            send = asyncio.create_task(self._say(number % len(self._rooms)))
-            sends.add(send)
-            send.add_done_callback(sends.discard)
-        await asyncio.gather(*sends)
+    async def _one_for_each_room(self) -> dict[bytes, int]:
+        marks = await at_most(4, self._say, range(len(self._sizes)))
+        return {mark: size for mark, size in zip(marks, self._sizes, strict=True) if mark is not None}
 
-    async def _all_live(self, what: str) -> None:
-        """Returns when a message to every room has reached everybody in it. Whoever is away for long may be told of a
-        gap in place of it, so another is sent from time to time."""
-        self._note(f"waiting for {what}")
-        async with asyncio.timeout(LONGEST_SECONDS):
-            while True:
-                marks = await asyncio.gather(*(self._say(room) for room in range(len(self._rooms))))
-                sizes = [min(ROOM_SIZE, self._count - start) for start in range(0, self._count, ROOM_SIZE)]
-                wanted = {mark: size for mark, size in zip(marks, sizes, strict=True) if mark is not None}
-                try:
-                    async with asyncio.timeout(ROUND_SECONDS):
-                        await self._crowd.all_heard(wanted)
-                        if len(wanted) == len(sizes):
-                            return
-                        await asyncio.sleep(ROUND_SECONDS)
-                except TimeoutError:
-                    continue
+    async def _talk(self, seconds: float) -> dict[bytes, int]:
+        """Messages at a steady rate, over all rooms in turn: how many are to hear each that the server took."""
+        started, number, sends = clock(), 0, dict[asyncio.Task[bytes | None], int]()
+        try:
+            while clock() - started < seconds:
+                number += 1
+                due = started + number / (RATE_OF_ROOM * len(self._sizes))
+                await asyncio.sleep(max(0.0, due - clock()))
+                room = number % len(self._sizes)
+                sends[asyncio.create_task(self._say(room))] = self._sizes[room]
+            marks = await asyncio.gather(*sends)
+        finally:
+            for send in sends:
+                send.cancel()
+        return {mark: size for mark, size in zip(marks, sends.values(), strict=True) if mark is not None}
 
-    async def _disperse(self) -> None:
-        self._crowd.is_over = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def _all_hear(self, wanted: dict[bytes, int]) -> None:
+        """Returns when everybody has heard all of it. Raises TimeoutError."""
+        heard = self._crowd.heard
+        left = set(wanted)
+
+        def is_all_heard() -> bool:
+            left.difference_update([mark for mark in left if heard.get(mark, 0) >= wanted[mark]])
+            return not left
+
+        await _until(is_all_heard, LONGEST_HEARING_SECONDS, "everybody hears everything")
+        if any(heard[mark] != size for mark, size in wanted.items()):
+            raise Refused("a message was delivered twice")
+
+    async def _measured(self, seconds: float) -> tuple[list[float], float, float]:
+        """How late each delivery was, the CPU seconds of server and database for all of it, and the cores that others
+        kept busy meanwhile."""
+        self._crowd.latencies.clear()
+        # The driver's own pauses are in no latency.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        try:
+            meter = Meter(self._server.pids)
+            started, before, busy, own = clock(), meter.usage(), busy_seconds(), time.process_time()
+            await self._all_hear(await self._talk(seconds))
+            cpu = meter.usage().total - before.total
+            foreign = busy_seconds() - busy - cpu - (time.process_time() - own)
+        finally:
+            gc.enable()
+        return list(self._crowd.latencies), cpu, max(0.0, foreign) / (clock() - started)
+
+    async def _restart(self, of_message: float) -> tuple[float, float]:
+        """Seconds from the stop until everybody is live again, and the statements of each."""
+        self._note("restarting")
+        restarted = clock()
+        talking = asyncio.create_task(self._talk(LONGEST_COMEBACK_SECONDS))
+        try:
+            await self._restart_server()
+            self._note(f"the server is back after {clock() - restarted:.0f} s")
+            self._crowd.nobody_is_live()
+            before, said = await self._statements(), self._said
+            try:
+                async with self._noting(lambda: f"{self._crowd.live} are live"):
+                    await _until(lambda: self._crowd.live == len(self._clients), LONGEST_COMEBACK_SECONDS, "all live")
+            except TimeoutError:
+                # Too slow is a figure too, and no reason to lose the others.
+                self._note(f"given up: {self._crowd.live} of {len(self._clients)} are live")
+            back = clock() - restarted
+        finally:
+            talking.cancel()
+            await asyncio.gather(talking, return_exceptions=True)
+        # What the messages took meanwhile is not theirs.
+        statements = await self._statements() - before - of_message * (self._said - said)
+        return back, max(0.0, statements) / len(self._clients)
 
 
-async def _first_sync(person: Session) -> str:
-    batch: str = (await person.sync()).content["next_batch"]
-    return batch
+async def _until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Returns once the condition holds. Raises TimeoutError."""
+    started = clock()
+    while not condition():
+        if clock() - started > seconds:
+            raise TimeoutError(f"waited in vain until {what}")
+        await asyncio.sleep(LOOK_SECONDS)
 
 
-def raise_file_limit() -> None:
-    """Each client is a file."""
+def raise_file_limit(clients: int) -> None:
+    """Each client is a file, here and in the server, which inherits the limit. Raises OSError if there are too few."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < clients + 1_000:
+        raise OSError(f"{clients} clients need more open files than the {hard} that are allowed (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def measure(server: Server, clients: int, seconds: float, note: Callable[[str], None]) -> Findings:
-    """Plays it on a server that runs. Raises TimeoutError if somebody does not hear what they should."""
-    raise_file_limit()
-    client = Client(server.port)
-    try:
-        return await Play(server, client, clients, note).run(seconds)
-    finally:
-        client.close()
-
-
-async def _alone(clients: int, seconds: float, workspace: Path) -> Findings:
+async def measure(workspace: Path, clients: int, seconds: float, note: Callable[[str], None]) -> Findings:
+    """Plays it on a server of its own in an empty directory. Raises TimeoutError if somebody does not hear what they
+    should."""
+    raise_file_limit(clients)
     server = Parley(workspace, choose_cores().servers)
     try:
-        server.create()
-        server.start()
-        return await measure(server, clients, seconds, lambda text: print(f"# {time.strftime('%H:%M:%S')} {text}"))
+        gathering = await gather(server, clients, note)
+        return await Play(server, gathering, note).run(seconds)
     finally:
         server.dispose()
 
@@ -319,12 +314,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30)
     given = parser.parse_args()
     pin_driver(choose_cores())
-    workspace = ROOT / ".cache" / "bench" / f"crowd-{int(time.time())}"
+    workspace = ROOT / ".cache" / "bench" / "crowd"
+    shutil.rmtree(workspace, ignore_errors=True)
     try:
-        found = uvloop.run(_alone(given.clients, given.seconds, workspace))
-    except (Refused, TimeoutError) as error:
+        found = uvloop.run(measure(workspace, given.clients, given.seconds, note))
+    except (Refused, TimeoutError, OSError) as error:
         print(f"{error!r}\nWhat is left of the run is in {workspace}.", file=sys.stderr)
         return 2
+    shutil.rmtree(workspace)
     print(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode())
     return 0
 

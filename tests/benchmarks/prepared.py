@@ -28,11 +28,11 @@ async def prepare(server: Server, scale: Scale, parts: Iterable[str], kept_in: P
     kept = _kept_directory(server, scale, wanted, kept_in)
     client = Client(server.port)
     if kept is not None and kept.exists():
-        _copy(kept, server.directory)
+        copy_directory(kept, server.directory)
     else:
         await _build(server, client, scale, wanted)
         if kept is not None:
-            _keep(server.directory, kept)
+            keep(server.directory, kept)
     server.start()
     text = orjson.loads((server.directory / "scenery.json").read_bytes())
     return Bench(server, client, scale, read(client, text))
@@ -59,18 +59,18 @@ def _kept_directory(server: Server, scale: Scale, parts: list[str], kept_in: Pat
     return kept_in / f"{server.name}-{hashlib.sha256(orjson.dumps(what)).hexdigest()[:16]}"
 
 
-def _keep(directory: Path, kept: Path) -> None:
+def keep(directory: Path, kept: Path) -> None:
     """Keeps a copy, and forgets the oldest ones beyond a few."""
     unfinished = kept.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    _copy(directory, unfinished)
+    copy_directory(directory, unfinished)
     unfinished.rename(kept)
     others = sorted(kept.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in others[MOST_KEPT:]:
         shutil.rmtree(old)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_directory(source: Path, target: Path) -> None:
     """Copies a directory with its owners, which shutil would not keep."""
     target.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "-a", f"{source}/.", target], check=True)

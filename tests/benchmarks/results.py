@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Unit = Literal["ms CPU", "ms p99", "MB", "ms CPU a second", "s", "statements"]
+Unit = Literal["ms CPU", "ms p99", "MB", "ms CPU a second", "s", "times"]
 
 
 @dataclass(frozen=True)

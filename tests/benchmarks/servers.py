@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYNAPSE_VENV = Path(os.environ.get("PARLEY_SYNAPSE_VENV", ROOT / ".cache" / "synapse-venv"))
 PARLEY_COMMAND = Path(sys.executable).parent / "parley"
 LONGEST_START_SECONDS = 180.0
-LONGEST_STOP_SECONDS = 60.0
+LONGEST_STOP_SECONDS = 180.0
 
 Hash = Literal["cheapest", "default"]
 

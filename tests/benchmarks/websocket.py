@@ -38,14 +38,9 @@ class Socket(asyncio.Protocol):
         self._message = bytearray()
         self._is_open = False
 
-    @classmethod
-    async def open(
-        cls, port: int, token: str, heard: Callable[[bytes, float], None], lost: Callable[[], None]
-    ) -> "Socket":
-        """Raises OSError where nobody listens."""
-        loop = asyncio.get_running_loop()
-        _, socket = await loop.create_connection(lambda: cls(token, heard, lost), "127.0.0.1", port)
-        return socket
+    async def connect(self, port: int) -> None:
+        """Raises OSError where nobody listens. `heard` may be called before this returns."""
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
 
     def say(self, message: bytes) -> None:
         if self._transport is not None:

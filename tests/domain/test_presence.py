@@ -17,6 +17,7 @@ from homeserver.domain.presence import (
     OFFLINE,
     ONLINE,
     PRESENCES,
+    RETURN_MS,
     SILENT_MS,
     UNAVAILABLE,
     Device,
@@ -114,11 +115,12 @@ def test_activity_ends_idleness_but_not_invisibility() -> None:
 
 
 def test_after_a_restart_there_is_time_to_come_back() -> None:
-    """As if the last sync had just ended."""
+    """More than after a sync: everybody comes back at once."""
     devices = Devices(NOW - 10 * IDLE_MS, "busy")
     devices.restore(ONLINE, NOW)
     assert devices.at(NOW) == PresenceState(ONLINE, True, "busy")
-    assert devices.at(NOW + ABSENT_MS) == PresenceState(OFFLINE, False, "busy")
+    assert devices.at(NOW + RETURN_MS - 1) == PresenceState(ONLINE, True, "busy")
+    assert devices.at(NOW + RETURN_MS) == PresenceState(OFFLINE, False, "busy")
 
 
 _steps = st.lists(

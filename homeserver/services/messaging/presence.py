@@ -28,8 +28,9 @@ from homeserver.streams.publications import EventItem, PresenceItem, Publication
 from homeserver.telemetry import metrics
 
 MEMBER = "m.room.member"
-# People in one round, and rooms in it that are looked into.
+# People in one round, those whom it may wake (each is told of everybody at once), and rooms that it looks into.
 MAX_IN_ROUND = 500
+MAX_WOKEN = 2_000
 MAX_ENTERED = 50
 # Users of other servers of whom nothing was known, between two rounds: all of them, and those of one server.
 MAX_STIRRED = 5_000
@@ -168,7 +169,7 @@ class Presence:
         # First, for whoever changes now is told to all servers of their rooms, the new ones among them.
         self._greet()
         with suppress(Unavailable):  # the next tick makes up for it
-            await self._tell(list(islice(self._stirred, MAX_IN_ROUND)))
+            await self._tell(self._next_round())
         metrics.PRESENCE_PEOPLE.set(len(self._roster))
 
     async def resume(self) -> list[Publication]:
@@ -216,6 +217,24 @@ class Presence:
         now = self._clock.now_ms()
         for person in people:
             self._touch(person, now)
+
+    def _next_round(self) -> list[str]:
+        """Who is told of next: where many stir, all those of a room together, beginning with whoever waits longest.
+
+        After a restart everybody stirs. Taken in any order, a few of every room, each round would wake everybody.
+        """
+        by_rooms: dict[tuple[int, ...], list[str]] = {}
+        for user_id in self._stirred:
+            person = self._roster.find(user_id)
+            by_rooms.setdefault(() if person is None else person.rooms, []).append(user_id)
+        chosen: list[str] = []
+        told_in: set[int] = set()
+        for rooms, user_ids in by_rooms.items():
+            told_in.update(rooms)
+            if len(chosen) >= MAX_IN_ROUND or (chosen and self._roster.count_in(told_in) > MAX_WOKEN):
+                break
+            chosen += user_ids
+        return chosen[:MAX_IN_ROUND]
 
     def _look(self, now: int) -> None:
         """At everybody whose time has come."""

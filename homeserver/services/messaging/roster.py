@@ -127,6 +127,10 @@ class Roster:
         """Whether anybody is told of in the room."""
         return room in self._in_room
 
+    def count_in(self, rooms: Iterable[int]) -> int:
+        """How many are told of in `rooms`, those in several of them counted for each."""
+        return sum(len(self._in_room.get(room, ())) for room in rooms)
+
     def list_changed(self, rooms: Set[int], after: int, upto: int) -> list[Person]:
         """Who was told of in any of `rooms` with after < position <= upto, by position."""
         found: list[Person] = []

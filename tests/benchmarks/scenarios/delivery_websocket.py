@@ -26,16 +26,15 @@ class Follower:
         self.room = room
         self.since = since
         self.answers: asyncio.Queue[tuple[list[str], float]] = asyncio.Queue()
-        self._socket: Socket | None = None
+        self._socket = Socket(session.token, self._heard, self._lost)
         self._is_wanted = True
 
     async def follow(self, port: int) -> None:
-        self._socket = await Socket.open(port, self.session.token, self._heard, self._lost)
+        await self._socket.connect(port)
 
     def stop(self) -> None:
         self._is_wanted = False
-        if self._socket is not None:
-            self._socket.abort()
+        self._socket.abort()
 
     def _heard(self, message: bytes, arrived: float) -> None:
         content = orjson.loads(message)
@@ -47,9 +46,8 @@ class Follower:
                 self.answers.put_nowait((messages, arrived))
         elif "hello" not in content:
             return
-        if self._socket is not None:
-            wanted = {"since": self.since, "timeout": POLL_MILLISECONDS}
-            self._socket.say(orjson.dumps({"id": "s", "sync": wanted}))
+        wanted = {"since": self.since, "timeout": POLL_MILLISECONDS}
+        self._socket.say(orjson.dumps({"id": "s", "sync": wanted}))
 
     def _lost(self) -> None:
         if self._is_wanted:

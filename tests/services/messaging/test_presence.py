@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from homeserver.domain.errors import Forbidden
-from homeserver.domain.presence import ABSENT_MS, IDLE_MS, OFFLINE, ONLINE, SILENT_MS, UNAVAILABLE
+from homeserver.domain.presence import ABSENT_MS, IDLE_MS, OFFLINE, ONLINE, RETURN_MS, SILENT_MS, UNAVAILABLE
 from homeserver.services.messaging import presence as module
 from homeserver.services.messaging import presence_rounds
 from homeserver.services.messaging.presence import RESEND_MS, Presence
@@ -130,6 +130,28 @@ async def test_many_changes_are_one_write(scene: Scene) -> None:
     assert len(found) == 20
     assert {one.position for one in found} == {found[0].position}
     assert {one.item.presence for one in found if isinstance(one.item, PresenceItem)} == {UNAVAILABLE}
+
+
+async def test_where_many_stir_those_of_a_room_are_told_of_together(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a round wakes few; the rooms take turns."""
+    groups = [people(3) for _ in range(3)]
+    for group in groups:
+        await scene.room(creator=group[0], members=group[1:])
+    mixed = [user_id for trio in zip(*groups, strict=True) for user_id in trio]
+    for user_id in mixed:
+        sync(scene, user_id)
+    await pass_time(scene)
+    await pass_time(scene, ABSENT_MS)
+    assert [presence for _, presence, _ in told(scene, *mixed)] == [ONLINE] * 9 + [OFFLINE] * 9
+    monkeypatch.setattr(module, "MAX_WOKEN", 3)
+    for user_id in mixed:
+        sync(scene, user_id)
+    for group in groups:
+        before = len(told(scene, *mixed))
+        await scene.services.presence.tick()
+        assert {user_id for user_id, _, _ in told(scene, *mixed)[before:]} == set(group)
 
 
 async def test_a_sync_asks_the_tables_nothing(scene: Scene) -> None:
@@ -343,7 +365,7 @@ async def test_a_short_restart_is_not_seen(scene: Scene) -> None:
     await presence.tick()
     published = len(scene.published)
     device = presence.connect(alice, "OTHER", ONLINE)
-    scene.clock.ms += ABSENT_MS
+    scene.clock.ms += RETURN_MS
     for _ in range(3):
         await presence.tick()
     new = [one.item for one in scene.published[published:] if isinstance(one.item, PresenceItem)]
