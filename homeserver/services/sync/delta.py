@@ -195,8 +195,9 @@ class Delta:
             _latest(receipts, receipt)
         if typing is None and self._knows_of_typing():
             typing = TypingItem(number, view.viewpoint.joined[number], ())
-        room = RoomAnswer(by_thread=view.request.by_thread)
-        self._tell_timeline(room, timeline)
+        newest = self._newest(timeline)
+        room = RoomAnswer(by_thread=view.request.by_thread, limited=len(newest) < len(timeline))
+        self._tell_timeline(room, newest)
         if receipts or typing is not None:
             room.ephemeral = self._ephemeral(receipts, typing)
         heroes: list[str] = []
@@ -206,13 +207,26 @@ class Delta:
                 raise NotInMemory
             room.summary = summary_json(heroes, summary.joined, summary.invited)
         if view.request.lazy_members:
-            room.members = self._members(number, [item for _, item in timeline], heroes)
+            room.members = self._members(number, [item for _, item in newest], heroes)
         return room
+
+    def _newest(self, timeline: Sequence[tuple[int, EventItem]]) -> Sequence[tuple[int, EventItem]]:
+        """As many as the filter wants. Raises NotInMemory if more than that is to be told of what is left out, or of
+        what points at what."""
+        limit = self._view.request.filter.room.timeline.limit
+        if len(timeline) <= limit:
+            return timeline
+        left_out, newest = timeline[: len(timeline) - limit], timeline[len(timeline) - limit :]
+        if (
+            not newest
+            or any(item.state_key is not None for _, item in left_out)
+            or any(item.relates or item.thread_root is not None for _, item in newest)
+        ):
+            raise NotInMemory
+        return newest
 
     def _tell_timeline(self, room: RoomAnswer, timeline: Sequence[tuple[int, EventItem]]) -> None:
         request = self._view.request
-        if len(timeline) > request.filter.room.timeline.limit:
-            raise NotInMemory
         if not timeline:
             room.prev_batch = write_place(Place(self._upto))
         else:
