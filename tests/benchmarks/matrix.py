@@ -83,6 +83,11 @@ class Session:
             query["filter"] = orjson.dumps(sync_filter).decode()
         return await self.get(f"/sync?{urlencode(query)}")
 
+    async def catch_up(self) -> str:
+        """Where the user stands after everything until now: a server may answer a first sync as it did before."""
+        first = (await self.sync()).content["next_batch"]
+        return str((await self.sync(first)).content["next_batch"])
+
     async def page_back(self, room: str, start: str | None = None) -> Reply:
         """A hundred events of the room's history, the newest first."""
         query = {"dir": "b", "limit": "100"}

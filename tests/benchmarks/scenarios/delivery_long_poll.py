@@ -67,7 +67,7 @@ async def run(bench: Bench) -> list[Sample]:
     place = bench.place("followers")
     sender, *people = place.people
     followers = [
-        Follower(person, place.room, (await person.sync()).content["next_batch"])
+        Follower(person, place.room, await person.catch_up())
         for person in people[: bench.scale.followers]
     ]
     polls = [asyncio.create_task(follower.follow()) for follower in followers]

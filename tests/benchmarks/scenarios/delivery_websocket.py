@@ -80,7 +80,7 @@ async def run(bench: Bench) -> list[Sample]:
     place = bench.place("followers")
     sender, *people = place.people
     followers = [
-        Follower(person, place.room, (await person.sync()).content["next_batch"])
+        Follower(person, place.room, await person.catch_up())
         for person in people[: bench.scale.followers]
     ]
     for follower in followers:

@@ -116,8 +116,8 @@ async def test_plain_send_takes_at_most_eight_statements(world: World) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 async def test_gap_is_told_and_prev_batch_leads_into_it(world: World, limit: int) -> None:
-    """More messages than the filter wants: the newest ones, limited, and the others by paging back. Of a client that was
-    away for a while memory knows that too."""
+    """More messages than the filter wants: the newest ones, limited, and the others by paging back. Of a client that
+    was away for a while memory knows that too."""
     room = await _room(world, BOB)
     bob = await _synced(world, BOB, room={"timeline": {"limit": limit}})
     await _say(world, ALICE, room, "the first count is read from the tables")
