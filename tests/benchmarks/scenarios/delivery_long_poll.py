@@ -66,10 +66,7 @@ async def run(bench: Bench) -> list[Sample]:
     """Message after message, each to everybody."""
     place = bench.place("followers")
     sender, *people = place.people
-    followers = [
-        Follower(person, place.room, await person.catch_up())
-        for person in people[: bench.scale.followers]
-    ]
+    followers = [Follower(person, place.room, await person.catch_up()) for person in people[: bench.scale.followers]]
     polls = [asyncio.create_task(follower.follow()) for follower in followers]
     try:
         for _ in range(WARM_UP):

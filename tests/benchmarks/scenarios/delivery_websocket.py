@@ -79,10 +79,7 @@ async def run(bench: Bench) -> list[Sample]:
         return [Sample(KEY, sample.figure, sample.detail) for sample in await delivery_long_poll.run(bench)]
     place = bench.place("followers")
     sender, *people = place.people
-    followers = [
-        Follower(person, place.room, await person.catch_up())
-        for person in people[: bench.scale.followers]
-    ]
+    followers = [Follower(person, place.room, await person.catch_up()) for person in people[: bench.scale.followers]]
     for follower in followers:
         await follower.follow(bench.server.port)
     try:
