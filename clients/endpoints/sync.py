@@ -45,7 +45,7 @@ class Sync:
         # By user and id, or by an inline filter's own text. Neither ever changes its meaning: nothing here is wrong.
         self._known: OrderedDict[tuple[str, str], SyncFilter] = OrderedDict()
         # What devices asked for lately, by user, device and the query but for its token.
-        self._habits: OrderedDict[tuple[str, str, str], SyncRequest] = OrderedDict()
+        self._habits: OrderedDict[tuple[str, str, str], SyncRequest | None] = OrderedDict()
 
     def routes(self, door: Door) -> list[Route]:
         return [door.user("GET", "/_matrix/client/v3/sync", self.sync)]
@@ -68,15 +68,17 @@ class Sync:
         rest = request.raw_query[: found.start()] + request.raw_query[found.end() :]
         key = (requester.user_id, requester.device_id, rest)
         habit = self._habits.get(key)
-        if habit is None:
-            wanted = await self._read(request, requester)
-            if len(rest) <= MAX_KEPT_CHARACTERS and _PLAIN_NAMES.fullmatch(rest):
-                self._habits[key] = wanted
-                if len(self._habits) > MAX_FILTERS:
-                    self._habits.popitem(last=False)
-            return wanted
-        self._habits.move_to_end(key)
-        return habit.since_then(parse_sync_token(found[1]))
+        if habit is not None:
+            self._habits.move_to_end(key)
+            return habit.since_then(parse_sync_token(found[1]))
+        wanted = await self._read(request, requester)
+        if len(rest) <= MAX_KEPT_CHARACTERS:
+            # What is asked once is no habit yet.
+            is_again = key in self._habits
+            self._habits[key] = wanted if is_again and _PLAIN_NAMES.fullmatch(rest) else None
+            if len(self._habits) > MAX_FILTERS:
+                self._habits.popitem(last=False)
+        return wanted
 
     async def _read(self, request: Request, requester: Requester) -> SyncRequest:
         since = request.text("since")

@@ -24,6 +24,7 @@ from homeserver.services.rooms.directory import RoomDirectory
 from homeserver.services.rooms.draft import Draft
 from homeserver.services.rooms.history import Beyond, History
 from homeserver.services.rooms.initial_sync import InitialSync
+from homeserver.services.rooms.member_lists import MemberLists
 from homeserver.services.rooms.membership import Membership
 from homeserver.services.rooms.mutual_rooms import MutualRooms
 from homeserver.services.rooms.relations import Relations
@@ -174,7 +175,7 @@ def build_house(
     abroad = None if go_abroad is None else go_abroad(remote)
     membership = Membership(database, writer, clock, aliases, None if abroad is None else abroad.rooms, directory)
     history = History(database, clock, remote.backfilling, None if abroad is None else abroad.history)
-    state = RoomState(database, clock)
+    state = RoomState(database, clock, MemberLists(streams.publisher, streams.tail))
     rooms = InitialSync(database, history, state)
     create = Create(database, writer, membership, clock, randomness)
     return House(

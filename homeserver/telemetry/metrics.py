@@ -118,6 +118,7 @@ FOLLOWER_LAG = Gauge(
 # sync
 VIEWS = Gauge("parley_views", "Live views of syncing devices", registry=REGISTRY)
 VIEW_BYTES = Gauge("parley_view_bytes", "Estimated bytes of the live views", registry=REGISTRY)
+MEMBER_LIST_BYTES = Gauge("parley_member_list_bytes", "Bytes of member lists that are kept", registry=REGISTRY)
 WAITING_SYNCS = Gauge("parley_waiting_syncs", "Syncs that wait for something new", registry=REGISTRY)
 PRESENCE_PEOPLE = Gauge("parley_presence_people", "People whose presence is kept", registry=REGISTRY)
 

@@ -14,6 +14,7 @@ from homeserver.ports import Clock
 from homeserver.services.access import ReadableRoom, readable_room
 from homeserver.services.client_form import ClientForm, quote
 from homeserver.services.persistence import Persistence
+from homeserver.services.rooms.member_lists import MemberList, MemberLists
 from homeserver.services.tokens import parse_place
 from homeserver.storage.events import EventRow, parse_members
 from homeserver.storage.store import Store
@@ -22,9 +23,10 @@ MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
 class RoomState:
-    def __init__(self, database: Persistence, clock: Clock) -> None:
+    def __init__(self, database: Persistence, clock: Clock, lists: MemberLists) -> None:
         self._database = database
         self._clock = clock
+        self._lists = lists
 
     async def all(self, user_id: str, room_id: str) -> bytes:
         """The JSON list of all state events. Raises Forbidden."""
@@ -60,15 +62,17 @@ class RoomState:
     ) -> bytes:
         """The JSON of `chunk`, the member events that fit. Raises Forbidden; BadRequest for a token not ours."""
         place = None if at is None else parse_place(at)
+        wanted = tuple(one for one in MEMBERSHIPS if _fits(one, membership, not_membership))
+        known, as_of = self._lists.find(room_id, wanted), self._lists.now
 
-        def work(store: Store) -> bytes:
+        def work(store: Store) -> bytes | tuple[int, MemberList]:
             room = readable_room(store, user_id, room_id)
             if place is None and room.left_at is None:
-                wanted = [one for one in MEMBERSHIPS if _fits(one, membership, not_membership)]
-                now = self._clock.now_ms()
-                events, redacted = store.client_json.members(room.row.number, wanted, now, quote(room_id))
+                if known is not None:
+                    return room.row.number, known
+                words, times, redacted = store.client_json.members(room.row.number, wanted, quote(room_id))
                 if not redacted:
-                    return f'{{"chunk":[{events}]}}'.encode()
+                    return room.row.number, MemberList(words, times)
                 rows = store.memberships.list_member_events(room.row.number, wanted)
             else:
                 numbers = _numbers(store, room, None if place is None else place.anchor)
@@ -76,7 +80,13 @@ class RoomState:
                 rows = [row for row in rows if _fits(_membership(row), membership, not_membership)]
             return b'{"chunk":' + self._list(store, user_id, room_id, rows) + b"}"
 
-        return await self._database.read(work)
+        found = await self._database.read(work)
+        if isinstance(found, bytes):
+            return found
+        number, members = found
+        if members is not known:
+            self._lists.put(room_id, number, wanted, as_of, members)
+        return f'{{"chunk":[{members.text(self._clock.now_ms())}]}}'.encode()
 
     async def joined_members(self, user_id: str, room_id: str) -> bytes:
         """The JSON of `joined`: names and avatars by user. Only for those who are joined."""
