@@ -6,7 +6,6 @@ once. SIGHUP loads certificates again.
 """
 
 import asyncio
-import gc
 import importlib
 import logging
 import os
@@ -20,6 +19,7 @@ import uvloop
 from config import data_directory
 from config.compose.guests import build_departures
 from config.compose.server import Server, build_server
+from config.garbage import Garbage
 from config.periodic import Periodic
 from config.running import Running
 from config.settings import Settings
@@ -32,12 +32,9 @@ logger = logging.getLogger("parley")
 
 # Threads of the database hand the interpreter over quickly, so that the loop answers without delay.
 SWITCH_SECONDS = 0.0005
-# How many more objects there must be before the collector looks at the youngest, and how many such looks before it
-# looks at older ones. What ten thousand clients hold while they wait is no garbage: with Python's own (700, 10, 10) it
-# goes through all of it every few seconds: a quarter of the loop's time, in pauses of a third of a second.
-COLLECT_AFTER = (20_000, 10, 10)
 SUPERVISE_SECONDS = 1.0
 PRESENCE_SECONDS = 1.0
+SET_ASIDE_SECONDS = 5.0
 FLUSH_SECONDS = 30.0
 FORGET_SECONDS = 3600.0
 MEASURE_SECONDS = 60.0
@@ -49,7 +46,6 @@ def run(settings: Settings) -> int:
     data_directory.prepare(settings.data_directory)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.set_threshold(*COLLECT_AFTER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     # Twisted has no types for these: they are reached by name, and `Reactor` says what we ask of them.
@@ -94,6 +90,7 @@ class Process:
         self._stop = asyncio.Event()
         self._postgres: EmbeddedPostgres | None = None
         self._postgres_is_up = True
+        self._garbage = Garbage()
 
     async def serve(self) -> None:
         """From start to stop. Raises ParleyError if it cannot start."""
@@ -125,9 +122,7 @@ class Process:
         for job in jobs:
             job.start()
         await server.receiving.waiting.resume()
-        # What is here now stays: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        self._garbage.begin()
         for address in server.listeners.urls:
             logger.warning("Parley serves %s at %s", self._settings.server_name, address)
         await self._stop.wait()
@@ -157,6 +152,8 @@ class Process:
         jobs: list[Job] = [
             Periodic("last seen", FLUSH_SECONDS, server.desk.last_seen.flush),
             Periodic("slots of push rules", SUPERVISE_SECONDS, server.house.slots.grant),
+            Periodic("garbage that is set aside", SET_ASIDE_SECONDS, self._garbage.set_aside),
+            Periodic("garbage", MEASURE_SECONDS, self._garbage.look),
             Periodic("presence", PRESENCE_SECONDS, server.house.presence.tick),
             Periodic("gauges", SUPERVISE_SECONDS, lambda: _observe(server)),
             Periodic("outages of other servers", FORGET_SECONDS, server.federation.destinations.forget),
