@@ -41,6 +41,8 @@ class RoomCounts:
     @property
     def total(self) -> Counts:
         """For clients that know no threads."""
+        if not self.threads:
+            return self.main
         counts = (self.main, *self.threads.values())
         return sum(one[0] for one in counts), sum(one[1] for one in counts)
 

@@ -83,7 +83,10 @@ class Delta:
         counts = view.counts.get(number)
         if counts is None:
             return None
-        return render_one(next_batch, joined_room(room_id, page.timeline, state_key), counts, view.request.by_thread)
+        room = page.rooms.get(state_key)
+        if room is None:
+            room = page.rooms[state_key] = joined_room(room_id, page.timeline, state_key)
+        return render_one(next_batch, room, counts, view.request.by_thread)
 
     def is_empty(self) -> bool:
         """True if there is nothing under any key of the View. Keys that have nothing new become clean."""

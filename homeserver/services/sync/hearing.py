@@ -6,6 +6,7 @@ memory cannot tell it gives back untouched: then the sync is asked the long way,
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from homeserver.services.sync.delta import NotInMemory
@@ -37,7 +38,7 @@ class Ears(Protocol):
 class Hearing:
     """Lives on the loop. It has the View for itself until it ends."""
 
-    __slots__ = ("_deadline", "_ears", "_ended", "_loop", "_state_key", "_tell", "_view")
+    __slots__ = ("_deadline", "_ears", "_ended", "_state_key", "_tell", "_view")
 
     def __init__(
         self,
@@ -53,15 +54,14 @@ class Hearing:
         self._ears = ears
         self._view: View | None = view
         self._state_key = state_key
-        self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + timeout
+        self._deadline = monotonic() + timeout
         self._tell = tell
         self._ended = ended
 
     @property
     def left(self) -> float:
         """Seconds that are left of its time."""
-        return self._deadline - self._loop.time()
+        return self._deadline - monotonic()
 
     def look(self) -> None:
         """Tells what there is to tell, or goes on waiting."""
@@ -100,7 +100,7 @@ class Hearing:
             if view.timer is not None:
                 view.timer.cancel()
             view.timer_at = self._deadline
-            view.timer = self._loop.call_at(self._deadline, view.ring)
+            view.timer = asyncio.get_running_loop().call_later(self.left, view.ring)
 
     def _stirred(self) -> None:
         self._ears.soon(self.look)

@@ -22,7 +22,7 @@ from homeserver.services.sync.live import View, Viewpoint
 from homeserver.services.sync.pages import Pages
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.presence import PresenceSection
-from homeserver.services.sync.tables import Tables, empty_answer
+from homeserver.services.sync.tables import Tables, empty_answer, next_batch
 from homeserver.services.sync.views import Views
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.store import Store
@@ -255,7 +255,7 @@ class Sync:
             return None
         delta = Delta(view, self._tail, self._present, self._pages, upto, self._clock.now_ms())
         try:
-            token = empty_answer(view.request, self._epoch, upto).next_batch
+            token = next_batch(view.request, self._epoch, upto)
             told = delta.message(state_key, token)
         except Truncated as error:
             raise NotInMemory from error

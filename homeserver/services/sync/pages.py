@@ -7,7 +7,7 @@ the age of its events.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeserver.services.client_form import join_event
 from homeserver.services.tokens import write_place
@@ -22,12 +22,14 @@ GOOD_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`timeline` is that member of the room, as JSON; `made` when it was written, in ms."""
+    """`timeline` is that member of the room, as JSON; `made` when it was written, in ms. `rooms`: the room with it, by
+    the name of the state."""
 
     made: int
     senders: frozenset[str]
     size: int
     timeline: str
+    rooms: dict[str, str] = field(default_factory=dict)
 
 
 class Pages:

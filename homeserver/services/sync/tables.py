@@ -291,5 +291,10 @@ def summary_json(heroes: Sequence[str], joined: int, invited: int) -> str:
 
 
 def empty_answer(request: SyncRequest, epoch: str, upto: int) -> SyncAnswer:
+    return SyncAnswer(next_batch(request, epoch, upto))
+
+
+def next_batch(request: SyncRequest, epoch: str, upto: int) -> str:
+    """The token of an answer as of `upto`."""
     to_device = 0 if request.since is None else request.since.to_device
-    return SyncAnswer(str(SyncToken(epoch, upto, to_device)))
+    return str(SyncToken(epoch, upto, to_device))

@@ -4,9 +4,9 @@ A View serves one request at a time (`busy`). What is the same for all devices o
 the tables once and kept until anything about the user is published.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Hashable
+from time import monotonic
 
 from homeserver.services.persistence import Persistence
 from homeserver.services.sync.live import View, Viewpoint
@@ -87,7 +87,7 @@ class Views:
     def give_back(self, view: View) -> None:
         """Its request was answered, or ended."""
         view.busy = False
-        view.used_at = asyncio.get_running_loop().time()
+        view.used_at = monotonic()
         if not view.is_kept:
             self._notifier.unwatch(view.watcher)
             return
@@ -159,7 +159,7 @@ class Views:
 
     def _drop_idle(self) -> None:
         """The least recently used go first: those idle for five minutes, and more while there is no room."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         while self._views:
             key, oldest = next(iter(self._views.items()))
             idle = oldest.used_at and now - oldest.used_at > IDLE_SECONDS
