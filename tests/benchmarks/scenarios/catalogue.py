@@ -16,6 +16,7 @@ from tests.benchmarks.scenarios import (
     send_rate,
     send_sequential,
     send_together,
+    sync_gap,
     sync_idle,
 )
 
@@ -29,6 +30,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     delivery_websocket.SCENARIO,
     sync_idle.SCENARIO,
     initial_sync.SCENARIO,
+    sync_gap.SCENARIO,
     messages_page.SCENARIO,
     members_large.SCENARIO,
     create_room.SCENARIO,
