@@ -12,8 +12,8 @@ import gc
 # How many more objects there must be before the youngest are looked at, and how many such looks before the older ones.
 COLLECT_AFTER = (20_000, 10, 10)
 # Everything is looked at when so much more is set aside than was left, and at least so many objects.
-GROWTH = 1.5
-LEAST = 200_000
+GROWTH = 1.2
+LEAST = 50_000
 
 
 class Garbage:
@@ -31,7 +31,7 @@ class Garbage:
         gc.freeze()
 
     async def look(self) -> None:
-        """To be called about once a minute: it counts, which takes some milliseconds."""
+        """To be called a few times a minute: it counts, which takes some milliseconds."""
         aside = gc.get_freeze_count()
         if aside > self._left * GROWTH and aside - self._left > LEAST:
             self._look_at_all()

@@ -35,6 +35,7 @@ SWITCH_SECONDS = 0.0005
 SUPERVISE_SECONDS = 1.0
 PRESENCE_SECONDS = 1.0
 SET_ASIDE_SECONDS = 5.0
+LOOK_SECONDS = 15.0
 FLUSH_SECONDS = 30.0
 FORGET_SECONDS = 3600.0
 MEASURE_SECONDS = 60.0
@@ -153,7 +154,7 @@ class Process:
             Periodic("last seen", FLUSH_SECONDS, server.desk.last_seen.flush),
             Periodic("slots of push rules", SUPERVISE_SECONDS, server.house.slots.grant),
             Periodic("garbage that is set aside", SET_ASIDE_SECONDS, self._garbage.set_aside),
-            Periodic("garbage", MEASURE_SECONDS, self._garbage.look),
+            Periodic("garbage", LOOK_SECONDS, self._garbage.look),
             Periodic("presence", PRESENCE_SECONDS, server.house.presence.tick),
             Periodic("gauges", SUPERVISE_SECONDS, lambda: _observe(server)),
             Periodic("outages of other servers", FORGET_SECONDS, server.federation.destinations.forget),

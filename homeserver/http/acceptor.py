@@ -217,9 +217,10 @@ class Acceptor:
     async def _open(self, admission: Admission, accepted: socket.socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         limits = self._limits
+        connection = self._connect(admission)
         try:
             await loop.connect_accepted_socket(
-                lambda: self._connect(admission),
+                lambda: connection,
                 accepted,
                 ssl=tls,
                 ssl_handshake_timeout=limits.handshake_seconds if tls else None,
@@ -229,6 +230,9 @@ class Acceptor:
             # TimeoutError, ssl.SSLError and ConnectionError are all among them.
             HTTP_CONNECTIONS_REFUSED.labels("handshake").inc()
             log.debug("No connection from %s: %r", admission.remote, error)
+        finally:
+            if connection.transport is None:
+                connection.never_made()
 
     def _opening_ended(self, admission: Admission, accepted: socket.socket) -> None:
         admission.opening = None

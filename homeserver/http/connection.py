@@ -125,6 +125,13 @@ class Connection(web.RequestHandler):
         super().connection_lost(error)
         self._stop_head_timer()
         self.slot.released()
+        # What points back here: without circles it is freed at once, and a flood leaves nothing to the collector.
+        self._body = EMPTY_PAYLOAD
+        self._keepalive_handle = None
+
+    def never_made(self) -> None:
+        """There was no transport: nothing else will tell of its end."""
+        self._parser = None
 
     def data_received(self, data: bytes) -> None:
         parsed = self._request_count
