@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from homeserver.domain.errors import Unavailable
 from homeserver.streams.notifier import Watcher
 from homeserver.streams.publications import EventItem, Publication
 from homeserver.telemetry.metrics import FOLLOWER_LAG, UNFORESEEN_ERRORS
@@ -89,10 +90,13 @@ class Follower(Generic[T]):
         while not self._stopping:
             try:
                 more = await self._step()
-            except Exception:
+            except Exception as error:
                 # The edge of one batch: whatever it was, the same batch comes again.
-                logger.exception("the follower %s failed, and tries again in %.1f s", self._name, pause)
-                self._failed.inc()
+                if isinstance(error, Unavailable):
+                    logger.warning("the follower %s waits: %s", self._name, error)
+                else:
+                    logger.exception("the follower %s failed, and tries again in %.1f s", self._name, pause)
+                    self._failed.inc()
                 await self._end.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue

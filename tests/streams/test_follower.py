@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from homeserver.domain.errors import Unavailable
 from homeserver.domain.versions import ROOM_VERSIONS
 from homeserver.services.rooms.create import RoomRequest
 from homeserver.storage.events import EventRow
@@ -82,6 +83,7 @@ class Deeds:
         self.items: list[str] = []
         self.batches: list[int] = []
         self.failures = 0
+        self.error: Exception = ConnectionError("the gateway is away")
         self._more = asyncio.Condition()
 
     async def __call__(self, items: Sequence[str]) -> None:
@@ -89,7 +91,7 @@ class Deeds:
             self._more.notify_all()
             if self.failures:
                 self.failures -= 1
-                raise ConnectionError("the gateway is away")
+                raise self.error
             self.items += items
             self.batches.append(len(items))
 
@@ -172,6 +174,19 @@ async def test_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
     assert [record.getMessage() for record in caplog.records] == ["the follower test failed, and tries again in 0.0 s"]
     assert "the gateway is away" in caplog.text
+
+
+async def test_a_database_that_is_away_is_no_failure_of_the_follower(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits for it, and goes on; others tell of the database."""
+    before = REGISTRY.get_sample_value("parley_unforeseen_errors_total", {"where": "follower"}) or 0.0
+    stream, deeds = Stream(), Deeds()
+    deeds.failures, deeds.error = 2, Unavailable("the database is away")
+    async with following(stream, deeds, begin=0):
+        stream.publish(1)
+        await deeds.wait_for(1)
+
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert REGISTRY.get_sample_value("parley_unforeseen_errors_total", {"where": "follower"}) in (before, None)
 
 
 async def test_cursor_that_cannot_be_saved() -> None:
