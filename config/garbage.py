@@ -1,9 +1,10 @@
 """Python's garbage collector, so that it never stops the loop for long.
 
 What thousands of waiting clients hold is no garbage, but a full collection looks at all of it: a third of a second in
-which nobody is served. So what has lived for some seconds is set aside (`gc.freeze`), where no collection looks; it is
-freed all the same when nobody holds it. Only circles that became garbage after they were set aside stay, and for these
-everything is looked at when much more is set aside than was left the last time.
+which nobody is served. So everything is set aside (`gc.freeze`) again and again, where no collection looks; it is freed
+all the same when nobody holds it. Only circles that became garbage there stay, and for these everything is looked at
+when much more is set aside than was left the last time. Connections, of which strangers can make a million, end without
+circles.
 https://docs.python.org/3/library/gc.html#gc.freeze
 """
 
@@ -26,8 +27,7 @@ class Garbage:
         self._look_at_all()
 
     async def set_aside(self) -> None:
-        """To be called every few seconds."""
-        gc.collect(1)
+        """To be called every second: it costs nothing, whatever there is."""
         gc.freeze()
 
     async def look(self) -> None:
