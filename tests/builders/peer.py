@@ -20,6 +20,9 @@ from weakref import WeakKeyDictionary
 from homeserver.http.outbound.resolver import Place
 from tests.builders.certificate import CertificateAuthority
 
+# Ports that peers of this process have listened on.
+_GIVEN: set[int] = set()
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -72,11 +75,18 @@ class Peer:
         return self.address, self.port
 
     async def listen(self, port: int = 0) -> asyncio.Server:
+        """Without a port, on one that no peer of this process had before: for who has met it, its address is its name,
+        and a newcomer there would be answered as the one before."""
         if self._tls is not None:
             self._tls.sni_callback = self._begins
-        server = await asyncio.start_server(self._connected, self.address, port, ssl=self._tls)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
+        while True:
+            server = await asyncio.start_server(self._connected, self.address, port, ssl=self._tls)
+            self.port = server.sockets[0].getsockname()[1]
+            if port or self.port not in _GIVEN:
+                _GIVEN.add(self.port)
+                return server
+            server.close()
+            await server.wait_closed()
 
     def _begins(self, line: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         self.connections += 1
