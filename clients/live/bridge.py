@@ -181,11 +181,12 @@ class Bridge(Line):
 
     def send(self, message: bytes) -> None:
         """A text message; it waits for its turn."""
-        if self._frames is None or not self._frames.can_send:
+        to = self._frames
+        if to is None or not to.can_send:
             return
         _sent.value += 1
         if self.is_idle and len(message) <= self._bounds.fragment:
-            self._frames.send_text(message)
+            to.send_text(message)
         else:
             self._queued += len(message)
             self._enqueue(message)

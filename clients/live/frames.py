@@ -97,6 +97,11 @@ def answer_frame(id: str, answer: Answer) -> bytes:
     return b'{"id":%b,"status":%d,"body":%b}' % (orjson.dumps(id), answer.status, answer.body)
 
 
+def body_frame(id: str, body: bytes) -> bytes:
+    """As `answer_frame`, of a good answer."""
+    return b'{"id":%b,"status":200,"body":%b}' % (orjson.dumps(id), body)
+
+
 def error_frame(answer: Answer) -> bytes:
     """Told to whoever opened a socket with a token that is no good."""
     return b'{"error":{"status":%d,"body":%b}}' % (answer.status, answer.body)

@@ -120,19 +120,14 @@ class Framing(WebSocketServerProtocol):
         }
 
     def receive(self, data: bytes) -> None:
-        if self._is_between_messages and not self._drops:
+        # Autobahn holds nothing of a frame or a message: what comes begins one.
+        if not (self.data or self.current_frame or self.inside_message or self._drops) and self.can_send:
             payload = _whole_text(data)
             if payload is not None and len(payload) <= self._listener.max_message:
                 self._listener.text(payload)
                 return
         self.data += data
         self.consumeData()
-
-    @property
-    def _is_between_messages(self) -> bool:
-        """Autobahn holds nothing of a frame or a message."""
-        frame: object = self.current_frame
-        return not (self.data or frame or self.inside_message) and self.can_send
 
     # writing
 

@@ -9,16 +9,17 @@ there (`pulse`), JSON (`frames`), the house (`work`), and what is true of many s
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from clients.live import frames
 from clients.live.bounds import Bounds
 from clients.live.bridge import Bridge
 from clients.live.deadlines import Deadlines
+from clients.live.habits import Ask, Habit
 from clients.live.pulse import Pulse
 from clients.live.requests import Requests
-from clients.live.syncing import Syncing
+from clients.live.syncing import Syncing, Tell
 from clients.live.wire import (
     FORBIDDEN,
     GOING_AWAY,
@@ -29,7 +30,7 @@ from clients.live.wire import (
     UNAUTHENTICATED,
     MakeFrames,
 )
-from clients.live.work import Habit, Work
+from clients.live.work import Work
 from homeserver.domain.errors import BadRequest, LimitExceeded, RequestError, Unauthenticated
 from homeserver.http.answers import Answer, json_answer
 from homeserver.http.errors import request_error
@@ -124,7 +125,7 @@ class Socket:
         self._bridge = Bridge(head, bounds, self, make_frames)
         self._deadlines = Deadlines(self._due)
         self._pulse = Pulse(bounds, self._bridge, self._deadlines, self)
-        self._syncing = Syncing(self, self._listen, self._sync)
+        self._syncing = Syncing(self)
         # How it asked for a sync before.
         self._habit = Habit()
         # Syncs that no limit has counted yet, and when one did.
@@ -208,11 +209,19 @@ class Socket:
         _received.value += 1
         if self.state in (LEAVING, CLOSING):
             return
+        habitual = self._habit.read(message)
+        if habitual is not None and self.state == LIVE and habitual[0] not in self._unanswered:
+            self._unanswered.add(habitual[0])
+            if self._is_paid():
+                self._syncing.go_on(message, *habitual)
+            else:
+                self._syncing.start(self._habit.ask(message, *habitual))
+            return
         try:
             frame = frames.read_frame(message)
             number = frames.ping_number(frame)
             if number is None:
-                self._receive(frames.frame_id(frame), frame)
+                self._receive(frames.frame_id(frame), frame, message)
             elif self.state != NEW:
                 self._send(frames.frame(pong=number))
             else:
@@ -253,7 +262,7 @@ class Socket:
 
     # frames
 
-    def _receive(self, id: str, frame: Mapping[str, Any]) -> None:
+    def _receive(self, id: str, frame: Mapping[str, Any], message: bytes) -> None:
         kind = frames.frame_kind(frame)
         if self.state == NEW and kind != "auth":
             self.close(UNAUTHENTICATED, "unauthenticated", "The first frame brings a token")
@@ -266,9 +275,9 @@ class Socket:
             raise frames.Malformed("There is an unanswered frame of that id")
         else:
             self._unanswered.add(id)
-            self._serve(id, kind, frame)
+            self._serve(id, kind, frame, message)
 
-    def _serve(self, id: str, kind: str | None, frame: Mapping[str, Any]) -> None:
+    def _serve(self, id: str, kind: str | None, frame: Mapping[str, Any], message: bytes) -> None:
         if kind is None or kind == "cancel":
             self.answer(id, _UNRECOGNIZED)
         elif kind == "auth":
@@ -276,24 +285,9 @@ class Socket:
         elif self.state != LIVE:
             self.answer(id, self._refusal)
         elif kind == "sync":
-            self._syncing.start(id, frame["sync"])
+            self._syncing.start(Ask(message, id, frame["sync"]))
         else:
             self._requests.receive(id, frame["request"])
-
-    def _listen(self, wanted: Any, tell: Callable[[Answer | None], None]) -> Hearing | None:
-        if self.requester is None or self._habit.request is None:
-            return None
-        # Asked for once a second, or for a few at once: the end of a session is told without asking.
-        now = self._deadlines.now()
-        self._unpaid += 1
-        if self._unpaid >= _SYNCS_AT_ONCE or now - self._paid_at >= _CREDIT_SECONDS:
-            if not self._others.admits(self.requester, self.remote, self._unpaid):
-                return None
-            self._unpaid, self._paid_at = 0, now
-        return self._work.listen(self._habit, wanted, tell)
-
-    async def _sync(self, wanted: Any, left: float | None) -> Answer:
-        return await self._work.sync(self, self._habit, wanted, left)
 
     async def _request(self, asked: Any) -> Answer:
         return await self._work.request(self, asked) if self.state in (LIVE, LEAVING) else self._refusal
@@ -330,6 +324,28 @@ class Socket:
         if known is None:
             self._greet()
 
+    # syncs
+
+    def listen(self, since: str, tell: Tell) -> Hearing | None:
+        return None if self.requester is None else self._work.listen(self._habit, since, tell)
+
+    async def sync(self, ask: Ask, left: float | None) -> Answer:
+        return await self._work.sync(self, self._habit, ask, left)
+
+    def ask(self, message: bytes, id: str, since: str) -> Ask:
+        return self._habit.ask(message, id, since)
+
+    def _is_paid(self) -> bool:
+        """Whether one more sync may begin without looking at the token: asked for once a second, or for a few at once.
+        The end of a session is told without asking."""
+        now = self._deadlines.now()
+        self._unpaid += 1
+        if self._unpaid >= _SYNCS_AT_ONCE or now - self._paid_at >= _CREDIT_SECONDS:
+            if self.requester is None or not self._others.admits(self.requester, self.remote, self._unpaid):
+                return False
+            self._unpaid, self._paid_at = 0, now
+        return True
+
     # what it says
 
     def answer(self, id: str, answer: Answer) -> None:
@@ -337,6 +353,10 @@ class Socket:
         self._send(frames.answer_frame(id, answer))
         if self.state == LEAVING and self._requests.is_idle:
             self._leave()
+
+    def tell(self, id: str, body: bytes) -> None:
+        self._unanswered.discard(id)
+        self._send(frames.body_frame(id, body))
 
     def ping(self) -> int:
         return self._pulse.ping()

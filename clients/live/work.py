@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from clients.live.frames import Query, dumps, json_object, query_of
+from clients.live.habits import Ask, Habit, Shapes
 from homeserver.domain.errors import BadRequest, RequestError
 from homeserver.http.answers import Answer, json_answer
 from homeserver.http.body import WholeBody
@@ -22,7 +23,7 @@ from homeserver.http.errors import MethodNotAllowed, internal_error, request_err
 from homeserver.http.request import Authenticated, Request
 from homeserver.http.routing import Route
 from homeserver.services.accounts.requester import Requester
-from homeserver.services.sync.hearing import Hearing
+from homeserver.services.sync import hearing
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.tokens import SyncToken, parse_sync_token
 from homeserver.telemetry import logs
@@ -55,23 +56,13 @@ class Live(Protocol):
     """The sync, as far as it is asked directly."""
 
     def continues(self, since: SyncToken) -> bool: ...
-    def listen(self, request: SyncRequest, since: str, tell: Callable[[bytes | None], None]) -> Hearing | None: ...
+    def listen(self, request: SyncRequest, since: str, tell: hearing.Tell) -> hearing.Hearing | None: ...
 
 
 class Reader(Protocol):
     """Knows what a request for a sync wants."""
 
     async def read(self, request: Request, requester: Requester) -> SyncRequest: ...
-
-
-class Habit:
-    """How a socket asked for a sync the last time, and what that means but for its token."""
-
-    __slots__ = ("frame", "request")
-
-    def __init__(self) -> None:
-        self.frame: dict[str, Any] | None = None
-        self.request: SyncRequest | None = None
 
 
 class Asker(Protocol):
@@ -94,36 +85,32 @@ class Work:
         self._sync = Edge(syncs)
         self._metrics = [RouteMetrics(route.label) for route in syncs]
         self._reader = reader
+        self._shapes = Shapes()
         self._requests = Edge(route for route in routes if (route.method, route.path) in ALLOWED)
         self._live = live
         self._max_answer = max_answer
         self._numbers = itertools.count(1)
 
-    def listen(self, habit: Habit, wanted: Any, tell: Callable[[Answer | None], None]) -> Hearing | None:
-        """A sync frame like the one before: `tell` is called with the answer, perhaps at once. None, or told None: it
-        must be asked by `sync`."""
-        frame = habit.frame
-        if habit.request is None or frame is None or not isinstance(wanted, dict) or logs_access():
+    def listen(self, habit: Habit, since: str, tell: Callable[[bytes | None], None]) -> hearing.Hearing | None:
+        """Syncs like the one before, for as long as they go on: `tell` is called with each answer. None, or told None:
+        it must be asked by `sync`."""
+        if habit.request is None or logs_access():
             return None
-        since = frame["since"] = wanted.get("since")
-        if not isinstance(since, str) or wanted != frame:
-            return None
-        started = monotonic()
 
-        def heard(body: bytes | None) -> None:
-            if body is None:
+        def heard(body: bytes | None, seconds: float) -> None:
+            if body is None or len(body) > self._max_answer:
                 tell(None)
             else:
                 for metrics in self._metrics:
-                    metrics.observe(200, monotonic() - started)
-                tell(self._bounded(Answer(body=body)))
+                    metrics.observe(200, seconds)
+                tell(body)
 
         return self._live.listen(habit.request, since, heard)
 
-    async def sync(self, asker: Asker, habit: Habit, wanted: Any, left: float | None = None) -> Answer:
+    async def sync(self, asker: Asker, habit: Habit, ask: Ask, left: float | None = None) -> Answer:
         """The answer to a sync frame: that of GET /sync, unless it is one for HTTP. `left`: seconds of its time."""
         try:
-            query = query_of(json_object(wanted, "sync"))
+            query = query_of(json_object(ask.wanted, "sync"))
             self._refuse_first_sync(query)
         except RequestError as error:
             return request_error(error)
@@ -133,7 +120,7 @@ class Work:
         answer = await self._run(self._sync, request)
         if answer.status == 200 and left is None:
             habit.request = await self._reader.read(request, request.context)
-            habit.frame = dict(wanted)
+            habit.shape = self._shapes.of(ask)
         return self._bounded(answer)
 
     def _bounded(self, answer: Answer) -> Answer:

@@ -96,6 +96,14 @@ class Device:
     def is_here(self, now: int) -> bool:
         return self.polls > 0 or now - self.seen < ABSENT_MS
 
+    def goes_on(self, asked: str, now: int) -> bool:
+        """A sync begins that changes nothing: it asks for what the one before did, and nobody has thought of the user
+        as gone. False: it must be connected."""
+        if self.asked != asked or self.wish == OFFLINE or not self.is_here(now):
+            return False
+        self.polls += 1
+        return True
+
 
 class Devices:
     """A user of ours, by the devices that are here. `last_active`: ms, 0: never."""

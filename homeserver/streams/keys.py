@@ -15,3 +15,8 @@ def device_key(user_id: str, device_id: str) -> str:
 def room_key(room: int) -> str:
     """`room` is the room's internal number."""
     return f"r{room}"
+
+
+def room_of(key: str) -> int | None:
+    """The room's internal number; None if the key is not that of a room."""
+    return int(key[1:]) if key.startswith("r") else None

@@ -167,6 +167,34 @@ def test_nothing_changes_by_itself_before_the_time_that_is_told(steps: list[tupl
     raise AssertionError("it does not end")
 
 
+@given(_steps)
+def test_whoever_goes_on_is_seen_as_if_they_connected(steps: list[tuple[str, str, str, int]]) -> None:
+    """A sync that is known to change nothing does change nothing, whatever happened since the one before."""
+    known, asked_anew, now = Devices(), Devices(), NOW
+    last: dict[str, Device] = {}
+    for verb, device_id, presence, pause in steps:
+        now += pause
+        if verb in ("sync", "hold"):
+            before = last.get(device_id)
+            goes_on = before is not None and before.goes_on(presence, now)
+            device = before if goes_on else known.connect(device_id, presence, now)
+            other = asked_anew.connect(device_id, presence, now)
+            assert (device is None) == (other is None)
+            if device is not None and other is not None:
+                last[device_id] = device
+                if verb == "sync":
+                    known.disconnect(device, now)
+                    asked_anew.disconnect(other, now)
+        if verb == "declare":
+            known.declare(device_id, presence, now)
+            asked_anew.declare(device_id, presence, now)
+        if verb == "act":
+            known.act(now)
+            asked_anew.act(now)
+        assert known.at(now) == asked_anew.at(now)
+        assert known.look_again(now) == asked_anew.look_again(now)
+
+
 # --- other servers ------------------------------------------------------------------------------------------------
 
 

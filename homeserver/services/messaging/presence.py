@@ -86,11 +86,15 @@ class Presence:
 
     # --- ours -----------------------------------------------------------------------------------------------------
 
-    def connect(self, user_id: str, device_id: str, asked: str) -> Device | None:
-        """A sync begins, with `set_presence` = `asked`. Give what it returns to `disconnect`."""
+    def connect(self, user_id: str, device_id: str, asked: str, before: Device | None = None) -> Device | None:
+        """A sync begins, with `set_presence` = `asked`. Give what it returns to `disconnect`. `before`: what
+        was returned for the sync of the device before this one, if that is at hand."""
         if not self._enabled:
             return None
-        person, now = self._roster.find(user_id), self._clock.now_ms()
+        now = self._clock.now_ms()
+        if before is not None and before.goes_on(asked, now):
+            return before
+        person = self._roster.find(user_id)
         if person is None:
             if asked == OFFLINE:
                 return None

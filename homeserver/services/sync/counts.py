@@ -7,8 +7,9 @@ https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from homeserver.domain.event import Event
 from homeserver.domain.power import PowerLevels
@@ -31,12 +32,14 @@ NOTHING: Counts = (0, 0)
 Exceptions = Sequence[tuple[int, int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class RoomCounts:
+_NO_THREADS: Mapping[str, Counts] = MappingProxyType({})
+
+
+class RoomCounts(NamedTuple):
     """Of the main timeline, and by root of each thread in which something is unread."""
 
     main: Counts = NOTHING
-    threads: Mapping[str, Counts] = field(default_factory=dict)
+    threads: Mapping[str, Counts] = _NO_THREADS
 
     @property
     def total(self) -> Counts:

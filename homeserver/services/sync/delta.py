@@ -8,23 +8,21 @@ from collections.abc import Sequence
 
 from homeserver.services.client_form import quote
 from homeserver.services.rooms.invite_policy import INVITE_PERMISSION
-from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, joined_room, render_one
-from homeserver.services.sync.counts import NOTHING, RoomCounts, class_in_room
-from homeserver.services.sync.live import MAIN, View
-from homeserver.services.sync.pages import Pages, shared_event
+from homeserver.services.sync.answer import RoomAnswer, SyncAnswer
+from homeserver.services.sync.live import View
+from homeserver.services.sync.pages import shared_event
 from homeserver.services.sync.sections.account_data import account_data_event
 from homeserver.services.sync.sections.ephemeral import receipts_events, typing_event
 from homeserver.services.sync.sections.presence import PresenceSection
 from homeserver.services.sync.tables import summary_json
+from homeserver.services.sync.view_counts import count
 from homeserver.services.tokens import write_place
 from homeserver.storage.history import Place
 from homeserver.storage.receipts import ReceiptRow
 from homeserver.streams.keys import user_key
 from homeserver.streams.publications import (
-    SILENT,
     AccountDataItem,
     EventItem,
-    Notice,
     PresenceItem,
     Publication,
     ReceiptItem,
@@ -41,13 +39,12 @@ class NotInMemory(Exception):
 class Delta:
     """What a View's publications up to a position amount to."""
 
-    __slots__ = ("_now_ms", "_own", "_pages", "_presence", "_present", "_rooms", "_tail", "_upto", "_view")
+    __slots__ = ("_now_ms", "_own", "_presence", "_present", "_rooms", "_tail", "_upto", "_view")
 
-    def __init__(self, view: View, tail: Tail, presence: PresenceSection, pages: Pages, upto: int, now_ms: int) -> None:
+    def __init__(self, view: View, tail: Tail, presence: PresenceSection, upto: int, now_ms: int) -> None:
         self._view = view
         self._tail = tail
         self._presence = presence
-        self._pages = pages
         # Of whose presence something was published.
         self._present: set[str] = set()
         # What there is, by room, and of the viewer.
@@ -55,38 +52,6 @@ class Delta:
         self._own: list[Publication] = []
         self._upto = upto
         self._now_ms = now_ms
-
-    def message(self, state_key: str, next_batch: str) -> bytes | None:
-        """The whole answer, if there is nothing but messages of others in one room: what nearly all live answers are.
-        None: the long way."""
-        view, position = self._view, self._view.position
-        if len(view.watcher.dirty) != 1 or view.request.lazy_members or position < self._tail.lost_before:
-            return None
-        (key,) = view.watcher.dirty
-        number = int(key[1:]) if key[0] == "r" else 0
-        room_id = view.viewpoint.joined.get(number)
-        if room_id is None or number not in view.counts or view.viewpoint.newest > self._upto:
-            return None
-        publications = self._tail.since(key, position, self._upto)
-        page = self._pages.find(number, publications, self._now_ms) if publications else None
-        if (
-            page is None
-            or view.request.user_id in page.senders
-            or not page.senders.isdisjoint(view.viewpoint.ignored)
-            or page.size > view.request.filter.room.timeline.limit
-        ):
-            return None
-        for publication in publications:
-            if publication.position > view.counted_to:
-                self._count(number, publication)
-        view.counted_to = self._upto
-        counts = view.counts.get(number)
-        if counts is None:
-            return None
-        room = page.rooms.get(state_key)
-        if room is None:
-            room = page.rooms[state_key] = joined_room(room_id, page.timeline, state_key)
-        return render_one(next_batch, room, counts, view.request.by_thread)
 
     def is_empty(self) -> bool:
         """True if there is nothing under any key of the View. Keys that have nothing new become clean."""
@@ -117,10 +82,10 @@ class Delta:
         for number, publications in self._rooms:
             for publication in publications:
                 if publication.position > view.counted_to:
-                    self._count(number, publication)
+                    count(view, number, publication)
         for publication in self._own:
             if publication.position > view.counted_to and isinstance(publication.item, ReceiptItem):
-                self._count(publication.item.room, publication)
+                count(view, publication.item.room, publication)
         view.counted_to = self._upto
 
     def answer(self, answer: SyncAnswer) -> dict[int, RoomAnswer]:
@@ -274,63 +239,6 @@ class Delta:
         if typing is not None:
             events.append(typing_event(typing.user_ids))
         return events
-
-    def _count(self, number: int, publication: Publication) -> None:
-        item = publication.item
-        if isinstance(item, EventItem):
-            self._count_event(number, item, publication.position)
-        elif isinstance(item, ReceiptItem) and item.user_id == self._view.request.user_id:
-            self._count_receipt(number, item)
-
-    def _count_event(self, number: int, item: EventItem, position: int) -> None:
-        view = self._view
-        if item.redacted is not None:
-            view.counts.pop(number, None)
-        if item.state_key is None and item.sender in view.viewpoint.ignored:
-            return
-        view.last_events[(number, "")] = item.event_id
-        if item.thread_root is None:
-            view.last_events[(number, MAIN)] = item.event_id
-        counts = view.counts.get(number)
-        if counts is None:
-            return
-        if item.sender == view.request.user_id:
-            view.counts[number] = _read(counts, item.thread_root or MAIN)
-            return
-        name, _ = class_in_room(view.viewpoint.classes, number, position)
-        notice = item.named.get(view.request.user_id) or item.classes.get(name)
-        if notice is None:
-            del view.counts[number]
-        elif notice != SILENT:
-            view.counts[number] = _counted(counts, item.thread_root, notice)
-
-    def _count_receipt(self, number: int, item: ReceiptItem) -> None:
-        """What is read by a receipt for the newest event is known; else the tables must be asked."""
-        view = self._view
-        counts = view.counts.get(number)
-        thread = item.thread_id or ""
-        if counts is None or (thread not in ("", MAIN) and thread not in counts.threads):
-            return
-        if view.last_events.get((number, thread)) == item.event_id:
-            view.counts[number] = RoomCounts() if thread == "" else _read(counts, thread)
-        else:
-            del view.counts[number]
-
-
-def _read(counts: RoomCounts, thread: str) -> RoomCounts:
-    """Nothing is unread any more in the main timeline, or in a thread."""
-    if thread == MAIN:
-        return RoomCounts(NOTHING, counts.threads)
-    return RoomCounts(counts.main, {root: unread for root, unread in counts.threads.items() if root != thread})
-
-
-def _counted(counts: RoomCounts, thread: str | None, notice: Notice) -> RoomCounts:
-    """With one more event."""
-    notifications, highlights = counts.main if thread is None else counts.threads.get(thread, NOTHING)
-    more = (notifications + notice.notify, highlights + notice.highlight)
-    if thread is None:
-        return RoomCounts(more, counts.threads)
-    return RoomCounts(counts.main, {**counts.threads, thread: more})
 
 
 def _latest(receipts: dict[tuple[str, str, str], ReceiptItem], item: ReceiptItem) -> None:

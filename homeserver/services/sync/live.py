@@ -63,7 +63,9 @@ class View:
     busy: bool = True
     # It was dropped: whoever waits on it is answered at once.
     ended: bool = False
+    # When it was given back last, and when it was put at the end of the line of those that may be dropped.
     used_at: float = 0.0
+    queued_at: float = 0.0
     answers: int = 0
     # Up to where it was looked last.
     looked_to: int = 0
@@ -73,6 +75,8 @@ class View:
     timer_at: float = 0.0
     # Nothing but whole rooms are asked for: narrow filters are left to the tables.
     is_wide: bool = field(init=False)
+    # What all are told of new messages, it may be told as well: nothing is left out for it, or put in.
+    takes_pages: bool = field(init=False)
     # It can be found by the next request.
     is_kept: bool = False
     # Its weight when that was last taken into account.
@@ -80,6 +84,7 @@ class View:
 
     def __post_init__(self) -> None:
         self.is_wide = answers_from_memory(self.request)
+        self.takes_pages = self.is_wide and not self.request.lazy_members
 
     def keys(self) -> list[str]:
         """What its watcher watches."""

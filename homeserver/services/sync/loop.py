@@ -6,10 +6,11 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+from homeserver.domain.presence import Device
 from homeserver.ports import Clock
 from homeserver.services.messaging.presence import Presence
 from homeserver.services.persistence import Persistence
@@ -17,12 +18,12 @@ from homeserver.services.sync.answer import RoomAnswer, SyncAnswer, render
 from homeserver.services.sync.counts import RoomCounts, Unread
 from homeserver.services.sync.delta import Delta, NotInMemory
 from homeserver.services.sync.from_tables import Begun, FromTables
-from homeserver.services.sync.hearing import Hearing
+from homeserver.services.sync.hearing import Hearing, Tell
 from homeserver.services.sync.live import View, Viewpoint
-from homeserver.services.sync.pages import Pages
+from homeserver.services.sync.messages import Messages
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sections.presence import PresenceSection
-from homeserver.services.sync.tables import Tables, empty_answer, next_batch
+from homeserver.services.sync.tables import Tables, empty_answer
 from homeserver.services.sync.views import Views
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.store import Store
@@ -61,8 +62,8 @@ class Sync:
         self._epoch = epoch
         self._from_tables = FromTables(database, tables, present, epoch)
         self._views = Views(database, publisher, tail, notifier)
-        self._pages = Pages()
-        self._turns = Turns()
+        self._messages = Messages(tail, epoch, clock)
+        self.soon = Turns().soon
         self.is_stopping = False
         # Counted here and read when somebody asks: a gauge that is moved twice a wait would cost as much as the wait.
         self._asleep = 0
@@ -75,7 +76,8 @@ class Sync:
             view = self._views.take(request.live_key, since.position)
             if view is not None:
                 told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-                hearing = self._hear(view, request, partial(_resolve, told))
+                hearing = Hearing(self, view, request, _state_key(request), partial(_resolve, told))
+                hearing.begin()
                 try:
                     answer = await told
                 finally:
@@ -139,28 +141,23 @@ class Sync:
 
     # --- without a task -------------------------------------------------------------------------------------------
 
-    def listen(self, request: SyncRequest, since: str, tell: Callable[[bytes | None], None]) -> Hearing | None:
+    def listen(self, request: SyncRequest, since: str, tell: Tell) -> Hearing | None:
         """As a call, for a client that goes on from the answer given last: `tell` is called with the next one, perhaps
         at once. None, or told None: it must be asked by a call. `since` stands in for that of `request`."""
-        view = self._views.resume(request.live_key, since)
-        return None if view is None else self._hear(view, request, tell)
+        view = self._views.find(request.live_key)
+        hearing = None if view is None else Hearing(self, view, request, _state_key(request), tell)
+        return hearing if hearing is not None and hearing.go_on(since) else None
 
-    def _hear(self, view: View, request: SyncRequest, tell: Callable[[bytes | None], None]) -> Hearing:
-        device = self._presence.connect(request.user_id, request.device_id, request.set_presence)
+    def arrive(self, request: SyncRequest, before: Device | None) -> Device | None:
+        """A sync begins to wait. Give what it returns to `leave`, and to the next one as `before`."""
         self._asleep += 1
+        return self._presence.connect(request.user_id, request.device_id, request.set_presence, before)
 
-        def ended() -> None:
-            self._asleep -= 1
-            self._presence.disconnect(device)
-            self._views.give_back(view)
-
-        hearing = Hearing(self, view, _state_key(request), request.timeout, tell, ended)
-        hearing.look()
-        return hearing
-
-    def soon(self, look: Callable[[], None]) -> None:
-        """Calls `look` in one of the next turns of the loop."""
-        self._turns.soon(look)
+    def leave(self, view: View, device: Device | None) -> None:
+        """It does no more, and others may have the View."""
+        self._asleep -= 1
+        self._presence.disconnect(device)
+        self._views.give_back(view)
 
     def look(self, view: View, state_key: str) -> bytes | None:
         """What there is to tell a View's client. Raises NotInMemory."""
@@ -168,7 +165,7 @@ class Sync:
         upto = view.looked_to = self._publisher.current()
         if not view.watcher.dirty:
             return None
-        told = self._messages(view, upto, state_key)
+        told = self._from_page(view, upto, state_key)
         if told is None:
             answer, uncounted = self._from_memory(view, upto)
             if uncounted:
@@ -249,19 +246,16 @@ class Sync:
             await self._count(view, uncounted)
         return answer
 
-    def _messages(self, view: View, upto: int, state_key: str) -> bytes | None:
+    def _from_page(self, view: View, upto: int, state_key: str) -> bytes | None:
         """The answer if it is nothing but messages in one room, which others are told too."""
-        if not view.is_wide:
-            return None
-        delta = Delta(view, self._tail, self._present, self._pages, upto, self._clock.now_ms())
         try:
-            token = next_batch(view.request, self._epoch, upto)
-            told = delta.message(state_key, token)
+            answer = self._messages.answer(view, upto, state_key)
         except Truncated as error:
             raise NotInMemory from error
-        if told is not None:
-            view.pending, view.last_token, view.telling = upto, token, {}
-        return told
+        if answer is None:
+            return None
+        view.pending, view.last_token, view.telling = upto, answer[1], {}
+        return answer[0]
 
     def _from_memory(self, view: View, upto: int) -> tuple[SyncAnswer, dict[int, RoomAnswer]]:
         """Also those of its rooms, by number, whose unread counts are to be read. Raises NotInMemory."""
@@ -269,7 +263,7 @@ class Sync:
         if not view.watcher.dirty:
             return answer, {}
         try:
-            delta = Delta(view, self._tail, self._present, self._pages, upto, self._clock.now_ms())
+            delta = Delta(view, self._tail, self._present, upto, self._clock.now_ms())
             if delta.is_empty():
                 return answer, {}
             if not view.is_wide:
@@ -312,7 +306,7 @@ def _tell(view: View, answer: SyncAnswer, upto: int) -> None:
     view.telling = {room_id: room.members for room_id, room in answer.joined.items() if room.members}
 
 
-def _resolve(told: asyncio.Future[bytes | None], answer: bytes | None) -> None:
+def _resolve(told: asyncio.Future[bytes | None], answer: bytes | None, _: float) -> None:
     """Unless whoever waits has gone."""
     if not told.done():
         told.set_result(answer)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from homeserver.services.client_form import join_event
 from homeserver.services.tokens import write_place
 from homeserver.storage.history import Place
-from homeserver.streams.publications import EventItem, Publication
+from homeserver.streams.keys import room_of
+from homeserver.streams.publications import EventItem
+from homeserver.streams.tail import Tail
 
 MAX_PAGES = 256
 # Longer ones are not kept.
@@ -22,12 +24,13 @@ GOOD_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`timeline` is that member of the room, as JSON; `made` when it was written, in ms. `rooms`: the room with it, by
-    the name of the state."""
+    """`number`: of the room; `made`: when it was written, in ms; `items`: its events with their positions; `timeline`:
+    that member of the room, as JSON; `rooms`: the room with it, by the name of the state."""
 
+    number: int
     made: int
     senders: frozenset[str]
-    size: int
+    items: Sequence[tuple[int, EventItem]]
     timeline: str
     rooms: dict[str, str] = field(default_factory=dict)
 
@@ -35,34 +38,39 @@ class Page:
 class Pages:
     """Lives on the loop."""
 
-    def __init__(self) -> None:
-        # By room, and the positions of the first and the last publication.
-        self._pages: OrderedDict[tuple[int, int, int], Page] = OrderedDict()
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        # By the key of the room, and the positions between which it is.
+        self._pages: OrderedDict[tuple[str, int, int], Page] = OrderedDict()
 
-    def find(self, number: int, publications: Sequence[Publication], now_ms: int) -> Page | None:
-        """The page of all that was published in a room between two positions, if it is nothing but a few messages."""
-        key = (number, publications[0].position, publications[-1].position)
-        page = self._pages.get(key)
+    def find(self, key: str, after: int, upto: int, now_ms: int) -> Page | None:
+        """The page of all that was published under a key with after < position <= upto, if that is the key of a room,
+        and there is nothing but a few messages. Raises Truncated."""
+        place = (key, after, upto)
+        page = self._pages.get(place)
         if page is not None and 0 <= now_ms - page.made <= GOOD_MS:
             return page
-        page = _write(publications, now_ms) if len(publications) <= MAX_EVENTS else None
+        page = self._write(key, after, upto, now_ms)
         if page is not None:
-            self._pages[key] = page
+            self._pages[place] = page
             if len(self._pages) > MAX_PAGES:
                 self._pages.popitem(last=False)
         return page
 
-
-def _write(publications: Sequence[Publication], now_ms: int) -> Page | None:
-    items: list[EventItem] = []
-    for publication in publications:
-        item = publication.item
-        if not isinstance(item, EventItem) or item.state_key is not None or not is_plain(item):
+    def _write(self, key: str, after: int, upto: int, now_ms: int) -> Page | None:
+        number = room_of(key)
+        publications = self._tail.since(key, after, upto) if number is not None else ()
+        if number is None or not 0 < len(publications) <= MAX_EVENTS:
             return None
-        items.append(item)
-    texts = ",".join(shared_event(item, now_ms) for item in items)
-    timeline = timeline_member(texts, False, write_place(Place(publications[0].position, -1)))
-    return Page(now_ms, frozenset(item.sender for item in items), len(items), timeline)
+        items: list[tuple[int, EventItem]] = []
+        for publication in publications:
+            item = publication.item
+            if not isinstance(item, EventItem) or item.state_key is not None or not is_plain(item):
+                return None
+            items.append((publication.position, item))
+        texts = ",".join(shared_event(item, now_ms) for _, item in items)
+        timeline = timeline_member(texts, False, write_place(Place(items[0][0], -1)))
+        return Page(number, now_ms, frozenset(item.sender for _, item in items), items, timeline)
 
 
 def is_plain(item: EventItem) -> bool:

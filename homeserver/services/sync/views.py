@@ -22,6 +22,8 @@ IDLE_SECONDS = 300.0
 MAX_VIEWPOINTS = 1_000
 # A View is weighed again after so many answers: each makes it a little heavier at most.
 ANSWERS_PER_WEIGHING = 16
+# So many are looked at whether they are idle, each time one is made.
+LOOKS = 4
 
 
 class Views:
@@ -51,17 +53,11 @@ class Views:
         if view is None or view.busy or not view.acknowledge(position):
             return None
         view.busy = True
-        self._views.move_to_end(key)
         return view
 
-    def resume(self, key: Hashable, token: str) -> View | None:
-        """As `take`, for who holds the token of the answer given last."""
-        view = self._views.get(key)
-        if view is None or view.busy or not view.goes_on(token):
-            return None
-        view.busy = True
-        self._views.move_to_end(key)
-        return view
+    def find(self, key: Hashable) -> View | None:
+        """The View, busy or not."""
+        return self._views.get(key)
 
     async def make(self, request: SyncRequest, position: int) -> View:
         """One for a request that finds none; it takes the place of the one before."""
@@ -81,6 +77,7 @@ class Views:
         if key not in self._views:
             self._views[key] = view
             view.is_kept = True
+            view.used_at = view.queued_at = monotonic()
             self._weigh(view)
         return view
 
@@ -158,11 +155,19 @@ class Views:
         view.weighed = weight
 
     def _drop_idle(self) -> None:
-        """The least recently used go first: those idle for five minutes, and more while there is no room."""
-        now = monotonic()
+        """Those idle for five minutes go, and more while there is no room: roughly the least recently used. The first
+        in line goes to its end if it was used since it stood there."""
+        now, looks = monotonic(), 0
         while self._views:
-            key, oldest = next(iter(self._views.items()))
-            idle = oldest.used_at and now - oldest.used_at > IDLE_SECONDS
-            if not idle and self._bytes <= MAX_VIEW_BYTES:
+            key, first = next(iter(self._views.items()))
+            has_room = self._bytes <= MAX_VIEW_BYTES
+            if first.used_at > first.queued_at:
+                first.queued_at = now
+                self._views.move_to_end(key)
+            elif not has_room or (not first.busy and now - first.used_at > IDLE_SECONDS):
+                self._drop(key)
+            else:
                 return
-            self._drop(key)
+            looks += 1
+            if has_room and looks == LOOKS:
+                return

@@ -43,7 +43,11 @@ class Listener:
 
     def listen(self, timeout: float = 60.0) -> Hearing | None:
         request = self.client.request(timeout)
-        return self.world.house.sync.listen(request, str(request.since), self.told.append)
+        return self.world.house.sync.listen(request, str(request.since), self.tell)
+
+    def tell(self, answer: bytes | None, seconds: float) -> None:
+        assert seconds >= 0
+        self.told.append(answer)
 
     async def say(self, body: str, sender: str = ALICE) -> None:
         self._sent += 1
@@ -121,7 +125,7 @@ async def test_a_lost_answer_is_for_the_tables_or_a_call(bob: Listener) -> None:
     await until(lambda: bool(bob.told), what="an answer")
     bob.told.clear()
     await bob.say("more")
-    assert bob.world.house.sync.listen(before, str(before.since), bob.told.append) is None
+    assert bob.world.house.sync.listen(before, str(before.since), bob.tell) is None
     answer = read_answer(await bob.world.house.sync(before))
     bob.client.hear(answer)
     timeline = answer["rooms"]["join"][bob.room]["timeline"]
@@ -149,7 +153,7 @@ async def test_one_at_a_time(bob: Listener) -> None:
     request = bob.client.request()
     assert request.since is not None
     for token in ("", "x", "0.0.0", str(replace(request.since, position=request.since.position + 1))):
-        assert bob.world.house.sync.listen(request, token, bob.told.append) is None
+        assert bob.world.house.sync.listen(request, token, bob.tell) is None
 
 
 @pytest.mark.parametrize("ends", ["stop", "drop_views"])

@@ -40,7 +40,7 @@ class Pair:
         """Without a task where that can be, as over a WebSocket."""
         request = self.live.request()
         told: list[bytes | None] = []
-        self._world.house.sync.listen(request, str(request.since), told.append)
+        self._world.house.sync.listen(request, str(request.since), lambda answer, _: told.append(answer))
         return (told and told[0]) or await self._world.house.sync(request)
 
     async def compare(self, meanwhile: Step = ()) -> None:

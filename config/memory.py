@@ -1,0 +1,24 @@
+"""The C library's allocator, so that it gives back what is no longer used.
+
+Every TLS connection has a buffer of 256 KiB (uvloop's), of which most only ever use a page. The GNU allocator learns
+from the first ones that are freed to take such blocks from its heap, not from the system: then the pages that they
+touched, each elsewhere, add up to the whole of the heap while strangers come and go. With a fixed threshold large
+blocks go back to the system one by one.
+https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html
+"""
+
+import ctypes
+import logging
+
+log = logging.getLogger(__name__)
+
+_M_MMAP_THRESHOLD = -3
+LARGE_BLOCK = 128 * 1024
+
+
+def give_back_large_blocks() -> None:
+    """For the life of the process. Other allocators have no such setting, and no such habit."""
+    try:
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+    except (OSError, AttributeError):
+        log.debug("this allocator has no mallopt")
