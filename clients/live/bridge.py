@@ -98,7 +98,10 @@ class Bridge(Line):
             self._speaker.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        speaker, self._speaker, self._frames = self._speaker, None, None
+        speaker, self._speaker = self._speaker, None
+        to, self._frames = self._frames, None
+        if to is not None:
+            to.lost()
         self._incoming = b""
         self._queue.clear()
         self._queued = 0

@@ -129,6 +129,10 @@ class Framing(WebSocketServerProtocol):
         self.data += data
         self.consumeData()
 
+    def lost(self) -> None:
+        """The connection is gone: nothing more comes. Autobahn's future of that holds what it belongs to."""
+        del self.is_closed
+
     # writing
 
     def send_text(self, payload: bytes) -> None:

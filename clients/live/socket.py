@@ -259,6 +259,8 @@ class Socket:
         self._end("lost")
         self._deadlines.stop()
         self._others.left(self, self._reason)
+        # These hold the socket, as it holds them: without this it would wait for the garbage collector.
+        del self._bridge, self._deadlines, self._pulse, self._syncing, self._requests
 
     # frames
 

@@ -32,6 +32,9 @@ MEMBER = "m.room.member"
 MAX_IN_ROUND = 500
 MAX_WOKEN = 2_000
 MAX_ENTERED = 50
+# In a tick at least so many are looked at, and of so many that a few ticks are enough for all.
+MIN_LOOKS = 500
+LOOK_TICKS = 16
 # Users of other servers of whom nothing was known, between two rounds: all of them, and those of one server.
 MAX_STIRRED = 5_000
 MAX_OF_SERVER = 500
@@ -241,8 +244,10 @@ class Presence:
         return chosen[:MAX_IN_ROUND]
 
     def _look(self, now: int) -> None:
-        """At everybody whose time has come."""
-        while self._queue and self._queue[0][0] <= now:
+        """At everybody whose time has come, or, where many came at once, at some of them now and the others soon."""
+        for _ in range(max(MIN_LOOKS, len(self._queue) // LOOK_TICKS)):
+            if not self._queue or self._queue[0][0] > now:
+                break
             due, user_id = heapq.heappop(self._queue)
             person = self._roster.find(user_id)
             if person is None or person.due != due:
