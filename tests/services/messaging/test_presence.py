@@ -1,7 +1,7 @@
 """Who is online: told once a second in the small rooms that people share, here and to other servers."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -235,6 +235,25 @@ async def test_whoever_joins_is_told_of_there(scene: Scene) -> None:
     assert len(told(scene, alice)) == 2
     await scene.services.presence.set(alice, "DEVICE", UNAVAILABLE, None)
     assert keys(scene, alice) == {await key(scene, second)}
+
+
+async def test_many_who_leave_at_once_are_looked_at_bit_by_bit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few in each tick, and all of them within a few ticks."""
+    crowd = people(12)
+    await scene.room(creator=crowd[0], members=crowd[1:])
+    for user_id in crowd:
+        sync(scene, user_id)
+    await pass_time(scene)
+    monkeypatch.setattr(module, "MIN_LOOKS", 3)
+    monkeypatch.setattr(module, "LOOK_TICKS", 1_000)
+    scene.clock.ms += ABSENT_MS
+    gone = [0]
+    # People of other tests are looked at as well.
+    while gone[-1] < len(crowd) and len(gone) < 100:
+        await scene.services.presence.tick()
+        gone.append(len([one for one in told(scene, *crowd) if one[1] == OFFLINE]))
+    assert gone[-1] == len(crowd)
+    assert max(after - before for before, after in pairwise(gone)) <= 3
 
 
 # --- other servers ----------------------------------------------------------------------------------------------------
