@@ -20,7 +20,7 @@ from config import data_directory
 from config.compose.guests import build_departures
 from config.compose.server import Server, build_server
 from config.garbage import Garbage
-from config.memory import give_back_large_blocks
+from config.memory import keep_little
 from config.periodic import Periodic
 from config.running import Running
 from config.settings import Settings
@@ -96,7 +96,7 @@ class Process:
 
     async def serve(self) -> None:
         """From start to stop. Raises ParleyError if it cannot start."""
-        give_back_large_blocks()
+        keep_little()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
