@@ -96,6 +96,8 @@ class _Outcome:
         STATEMENTS.inc(store.statements)
         for remember in store.after_commit:
             remember()
+        # What is remembered holds the store.
+        store.after_commit.clear()
         return self
 
 
@@ -137,10 +139,17 @@ class Database:
 
         Raises Unavailable at once, and nothing was done, if too many writes wait already.
         """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = asyncio.get_running_loop().time()
         self._writers.admit()
         lock = None if room is None else await self._lock(room)
+        # No name is given to the future: an error holds all names on its way, and the future the error.
+        return await self._submit(work, room, lock, began)
+
+    def _submit(
+        self, work: Callable[[Store], T], room: str | None, lock: "_RoomLock | None", began: float
+    ) -> asyncio.Future[T]:
+        """Has a thread do it. `lock`: of the room, to be released when it has ended; `began`: when it was asked for."""
+        loop = asyncio.get_running_loop()
         future = self._writers.submit(partial(self._write, work))
         done: asyncio.Future[T] = loop.create_future()
         self._under_way.add(future)
@@ -158,12 +167,14 @@ class Database:
                     done.set_exception(outcome.error)
                 else:
                     done.set_result(outcome.result)
+            # The error holds the frame of the thread, which holds the outcome.
+            outcome.error = None
             self._publisher.committed(outcome.positions, outcome.publications)
             if outcome.logged:
                 self._note_logged()
 
         future.add_done_callback(ended)
-        return await done
+        return done
 
     async def read(self, work: Callable[[Store], T], *, single: bool = False) -> T:
         """The result of `work` on one snapshot. `single`: it sends one statement, so no BEGIN and COMMIT.
@@ -305,6 +316,7 @@ class Database:
                         return outcome
                 if store is not None:
                     outcome.positions += store.positions
+                    store.after_commit.clear()
                 if again and patience.lasts(error, connected=session is not None):
                     _retried.inc()
                     continue
