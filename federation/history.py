@@ -59,6 +59,9 @@ class RemoteHistory:
         return came
 
     async def _fill(self, gap: Gap) -> bool:
+        if not gap.missing:
+            await self._backfilling.close(gap)
+            return True
         servers = await self._events.servers(gap.room_id, MAX_SERVERS)
         answered = bool(servers)
         for server in servers:
@@ -70,11 +73,13 @@ class RemoteHistory:
                 answered = False
         if answered:
             # Everybody was asked, and nobody has it.
-            await self._backfilling.give_up(gap)
+            await self._backfilling.close(gap)
         return answered
 
     async def _fill_from(self, server: str, gap: Gap) -> bool:
-        pdus = await self._peers.backfill(server, gap.room_id, gap.missing or [gap.event_id], MAX_BATCH)
+        """Whether it has anything of what is missing. Raises RemoteError, also if it has, and keeps back the states
+        that are needed."""
+        pdus = await self._peers.backfill(server, gap.room_id, gap.missing, MAX_BATCH)
         checked = await self._checks.check(gap.version, pdus, room_id=gap.room_id)
         found = {event.event_id: event for event in good_events(checked, gap.room_id)}
         held = await self._events.held(found)
@@ -87,13 +92,17 @@ class RemoteHistory:
         events = oldest_first(new)[-MAX_BATCH:]
         await self._gaps.fetch_cited(gap.room_id, gap.version, events, [server])
         states: dict[str, list[str]] = {}
+        refusal: RemoteError | None = None
         for event in await self._beginnings(events):
             try:
                 states[event.event_id] = await self._gaps.fetch_state(gap.room_id, gap.version, event, [server])
             except RemoteError as error:
                 logger.info("%s does not tell the state before %s: %s", server, event.event_id, error)
+                refusal = error
         added = await self._backfilling.add(gap, events, states)
         FEDERATION_GAPS.labels("history").inc(added)
+        if not added and refusal is not None:
+            raise refusal
         return added > 0
 
     async def _beginnings(self, events: Sequence[Event]) -> list[Event]:

@@ -96,6 +96,9 @@ class Outbox:
         self._stop, self._news = asyncio.Event(), asyncio.Event()
         self.handed = Reached(0, 0)
         outages.listen(self._may_be_up)
+        # Asked when somebody looks: what they say is never old.
+        DESTINATIONS_BEHIND.set_function(lambda: self.behind)
+        PDUS_WAITING.set_function(lambda: self.waiting)
 
     # --- what the follower asks -----------------------------------------------------------------------------------
 
@@ -222,6 +225,11 @@ class Outbox:
         """Events in memory, counted once per server."""
         return sum(destination.waiting for destination in self._destinations.values())
 
+    @property
+    def behind(self) -> int:
+        """Servers for which something is not in memory."""
+        return sum(destination.is_behind for destination in self._destinations.values())
+
     def _of(self, server: str) -> Destination:
         destination = self._destinations.get(server)
         if destination is None:
@@ -273,8 +281,6 @@ class Outbox:
             else:
                 events, receipts = min(events, reached.events), min(receipts, reached.receipts)
                 self._news.set()
-        DESTINATIONS_BEHIND.set(len(rows))
-        PDUS_WAITING.set(self.waiting)
         cursors = Reached(events, receipts)
         changed = {server: reached for server, reached in rows.items() if self._rows.get(server) != reached}
         done = [server for server in self._rows if server not in rows]

@@ -71,7 +71,8 @@ PLACE = Statement(
     " prev = $7, auth = $8, state_before = $9, state_after = $10, partial_state = $11, rejected = $12,"
     " soft_failed = $13, replaces = $14, thread_id = $15, ordinals = $16, client = $17, wire = $18 WHERE number = $1",
 )
-CLOSE_GAP = Statement("close_gap", "bigint", "UPDATE events SET gap_before = false WHERE number = $1")
+CLOSE_GAPS = Statement("close_gaps", "bigint[]", "UPDATE events SET gap_before = false WHERE number = ANY($1)")
+LINK = Statement("link_event", "bigint, bigint[]", "UPDATE events SET prev = $2 WHERE number = $1")
 REDACT = Statement(
     "redact_event",
     "bigint, text, text, text",
@@ -245,9 +246,14 @@ class Events:
             event.replaces, event.thread_id, event.ordinals, event.client, event.wire,
         )  # fmt: skip
 
-    def close_gap(self, number: int) -> None:
-        """Nothing is missing before this event any more."""
-        self._transaction.defer(CLOSE_GAP, number)
+    def close_gaps(self, numbers: Iterable[int]) -> None:
+        """Nothing is missing before these events any more."""
+        self._transaction.defer(CLOSE_GAPS, list(numbers))
+
+    def link(self, number: int, prev: Sequence[int]) -> None:
+        """What an event follows, as far as it is held by now."""
+        self._transaction.defer(LINK, number, list(prev))
+        self._cache.drop(number)
 
     def list_held(self, event_ids: Iterable[str]) -> dict[str, Held]:
         """Those of `event_ids` that are stored, in whatever way."""

@@ -41,8 +41,8 @@ FIND_READER = Statement(
     "SELECT "
     + _IN_ROOM
     % (
-        ", EXISTS (SELECT 1 FROM events g WHERE g.room = r.number AND g.gap_before), (SELECT a.content"
-        " FROM account_data a WHERE a.user_id = $1 AND a.room = 0 AND a.type = 'm.ignored_user_list')"
+        ", EXISTS (SELECT 1 FROM events g WHERE g.room = r.number AND g.gap_before AND g.anchor IS NOT NULL),"
+        " (SELECT a.content FROM account_data a WHERE a.user_id = $1 AND a.room = 0 AND a.type = 'm.ignored_user_list')"
     ),
 )
 LOCK = Statement(

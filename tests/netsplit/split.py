@@ -75,29 +75,34 @@ async def _be_busy(side: Side, dice: random.Random, room: str, targets: list[str
 
 
 async def _meet_again(sides: Sequence[Side], room: str) -> None:
-    """Every server says something until all have heard of all, and then fills its gaps by reading back."""
-    for side in sides:
-        await _speak(side, room, "healed")
-    await until(lambda: _is_quiet(sides, room), HEALING_SECONDS, "every outbox is empty")
-    # A server that was away is left alone for a while: whoever reads again later gets what is missing.
+    """Every server says something; all hear of it, and then fill their gaps by reading back."""
+    spoken = {await _speak(side, room, "healed") for side in sides}
+    # A server that was away is left alone for a while.
+    await until(lambda: _have_heard(sides, room, spoken), HEALING_SECONDS, "all have heard of all")
+    await until(lambda: _is_quiet(sides), HEALING_SECONDS, "nothing waits to be sent or let in")
     await until(lambda: _is_whole(sides, room), HEALING_SECONDS, "all gaps are filled by reading back")
     await until(lambda: _agree(sides, room), HEALING_SECONDS, "all agree")
 
 
-async def _speak(side: Side, room: str, txn_id: str) -> None:
-    """Somebody who may still speak says something, so that the others hear of this side."""
+async def _speak(side: Side, room: str, txn_id: str) -> str:
+    """Somebody who may still speak says something, so that the others hear of this side: the id of the event."""
     for person in side.people:
         body = {"msgtype": "m.text", "body": "are you there?"}
         answer = await person.ask("PUT", v3("rooms", room, "send", "m.room.message", txn_id), body)
         if answer.status == 200:
-            return
+            event_id: str = answer.body["event_id"]
+            return event_id
+    raise AssertionError(f"nobody of {side.ally.name} may speak")
 
 
-async def _is_quiet(sides: Sequence[Side], room: str) -> bool:
+async def _have_heard(sides: Sequence[Side], room: str, event_ids: set[str]) -> bool:
+    return all(event_ids <= _stored(side.ally, room) for side in sides)
+
+
+async def _is_quiet(sides: Sequence[Side]) -> bool:
+    busy = ("parley_pdus_waiting", "parley_destinations_behind", "parley_staged_rooms")
     for side in sides:
-        figures = [await side.ally.metric(name) for name in ("parley_pdus_waiting", "parley_staged_rooms")]
-        behind = await side.ally.metric("parley_destinations_behind")
-        if any(figures) or behind or side.ally.rows("SELECT 1 FROM staged_pdus LIMIT 1"):
+        if any([await side.ally.metric(name) for name in busy]) or side.ally.rows("SELECT 1 FROM staged_pdus LIMIT 1"):
             return False
     return True
 
@@ -166,6 +171,6 @@ def _compared(sides: Sequence[Side], room: str, version: str, seed: int) -> Outc
 
 
 def _apart(sets: Sequence[frozenset[str]]) -> list[list[str]]:
-    """What each has that not all have."""
+    """How much each has that not all have, and the first of it."""
     common = frozenset.intersection(*sets)
-    return [sorted(one - common)[:10] for one in sets]
+    return [[f"{len(one - common)} in all", *sorted(one - common)[:10]] for one in sets]

@@ -42,7 +42,7 @@ class Placement:
     """Where an event stands: what it follows and which state it meets.
 
     `unseen`: those of `prev` that nobody sees; `why`: it cannot stand there, whatever the rules of the room say; `gap`:
-    not all that it follows is held.
+    not all that it follows is held, be it directly or behind what nobody sees.
     """
 
     prev: list[int]
@@ -59,10 +59,10 @@ def find_placement(room: LockedRoom, event: Event, arrival: Arrival) -> Placemen
         return Placement(row.extremities, True, row.state_group)
     known = room.store.events.list_by_ids(event.prev_events).values()
     own = [one for one in known if one.room == row.number and one.state_before is not None]
-    why, gap = None, len(own) < len(set(event.prev_events))
+    why, incomplete = None, len(own) < len(set(event.prev_events))
     if any(one.room != row.number for one in known):
         why = "The event follows an event of another room."
-    elif gap and arrival.claimed is None:
+    elif incomplete and arrival.claimed is None:
         raise BrokenInvariant(f"{event.event_id} refers to events that are not held")
     elif event.type == "m.room.create" and row.extremities and not _is_the_create_event(room, event, arrival):
         # NOTSPEC: the rules let it in, and a room of old versions would be torn apart by its own server.
@@ -72,8 +72,10 @@ def find_placement(room: LockedRoom, event: Event, arrival: Arrival) -> Placemen
     groups = [] if arrival.entering else [one.state_after or one.state_before or 0 for one in own]
     if arrival.claimed is not None:
         groups.append(arrival.claimed)
-    unseen = [one.number for one in own if one.anchor is None]
-    return Placement([one.number for one in own], False, merge_groups(room, groups), unseen, why, gap)
+    unseen = [one for one in own if one.anchor is None]
+    gap = incomplete or any(one.gap_before for one in unseen)
+    numbers = [one.number for one in unseen]
+    return Placement([one.number for one in own], False, merge_groups(room, groups), numbers, why, gap)
 
 
 def _is_the_create_event(room: LockedRoom, event: Event, arrival: Arrival) -> bool:

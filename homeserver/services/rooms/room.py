@@ -6,7 +6,7 @@ Its current state is read key by key and remembered between transactions in a `H
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from homeserver.domain.authorization.selection import CREATE, POWER_LEVELS
@@ -128,9 +128,13 @@ class LockedRoom:
 
     def drop_event(self, number: int) -> None:
         """Its content was taken away: what is remembered of it is old, also of the power levels if it set them."""
-        self._events.pop(number, None)
         self._power = self._head.power = None
-        self.store.after_commit.append(lambda: self.store.events.forget(number))
+        self._forget(number)
+
+    def link_event(self, number: int, prev: Sequence[int]) -> None:
+        """More of what it follows is held than when it came: all of that is `prev`."""
+        self.store.events.link(number, prev)
+        self._forget(number)
 
     def events(self, numbers: Iterable[int]) -> dict[int, StoredEvent]:
         """Events by number, loaded as far as they are not here."""
@@ -161,6 +165,10 @@ class LockedRoom:
             self.store.rooms.set_state(self.row)
             head = Head(self.row.state_version, {**self._head.events, **self._changed})
             self.store.after_commit.append(lambda: self._heads.put(self.row.number, head))
+
+    def _forget(self, number: int) -> None:
+        self._events.pop(number, None)
+        self.store.after_commit.append(lambda: self.store.events.forget(number))
 
     def _number_at(self, key: StateKey) -> int | None:
         return self._changed[key] if key in self._changed else self._head.events[key]

@@ -10,6 +10,7 @@ from config.compose.storage import Streams
 from federation.outbound.destination import MAX_WAITING
 from homeserver.domain.signing import generate_key
 from homeserver.services.rooms.remote.outgoing import Outgoing
+from homeserver.telemetry.metrics import REGISTRY
 from tests.builders.cluster import SERVER_NAME
 from tests.builders.waiting import until
 from tests.federation.outbound.peers import Peers, sending
@@ -138,6 +139,23 @@ async def test_an_outage_loses_nothing(scene: Scene, outbox: Sending, peers: Pee
     await scene.say(ALICE, room_id, "live again")
     await until(lambda: peers.texts(OTHER_SERVER)[-1] == "live again")
     await until(lambda: scene.sql("SELECT 1 WHERE NOT EXISTS (SELECT FROM unsent)"))
+
+
+async def test_metrics_say_at_once_who_waits_for_what(scene: Scene, outbox: Sending, peers: Peers) -> None:
+    """Not only when progress is written down: whoever waits until nothing is left to send believes them."""
+    room_id = await shared_room(scene)
+    peers.away.add(OTHER_SERVER)
+    await scene.say(ALICE, room_id, "hello")
+    await until(lambda: outbox.outbox.behind)
+    assert _figures() == (1, outbox.outbox.waiting)
+    peers.up(OTHER_SERVER)
+    await until(lambda: not outbox.outbox.behind)
+    assert _figures() == (0, outbox.outbox.waiting)
+
+
+def _figures() -> tuple[float | None, float | None]:
+    names = ("parley_destinations_behind", "parley_pdus_waiting")
+    return REGISTRY.get_sample_value(names[0]), REGISTRY.get_sample_value(names[1])
 
 
 async def test_an_attempt_is_made_again_as_it_was(scene: Scene, outbox: Sending, peers: Peers) -> None:

@@ -26,6 +26,7 @@ from homeserver.services.rooms.placing import (
 )
 from homeserver.services.rooms.projections import redactions, relations
 from homeserver.services.rooms.remote.claims import claim_state
+from homeserver.services.rooms.remote.missing import find_missing
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
 from homeserver.storage.events import Held, NewEvent, StoredEvent, split
@@ -34,12 +35,15 @@ from homeserver.storage.store import Store
 
 # So many events become visible in one transaction.
 MAX_BATCH = 100
+# So many of the events that are missing are asked for by their ids: those before them come with them.
+MAX_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events are missing just before `event_id`, which says to be of `ts` (ms); `missing` are those that it follows and
-    that are not held."""
+    """Events are missing just before `event_id`, which says to be of `ts` (ms); `missing` are the nearest of them that
+    are known by their ids, which it follows directly or behind what nobody sees. None: the gap was filled from another
+    side."""
 
     room_id: str
     version: RoomVersion
@@ -64,11 +68,9 @@ class Backfilling:
             if found is None:
                 return None
             version = ROOM_VERSIONS[row.version]
-            event = store.events.list_stored(version, room_id, [found.number])[found.number].event
-            held = store.events.list_held(event.prev_events)
-            missing = tuple(one for one in event.prev_events if one not in held or not held[one].placed)
+            missing = find_missing(store, row, [found.number]).ids[:MAX_NAMED]
             place = Place(found.anchor or 0, found.rank)
-            return Gap(room_id, version, event.event_id, found.number, place, missing, event.origin_server_ts)
+            return Gap(room_id, version, found.event_id, found.number, place, tuple(missing), found.origin_server_ts)
 
         return await self._database.read(work)
 
@@ -111,9 +113,13 @@ class Backfilling:
 
         return await self._database.write(work, room=gap.room_id)
 
-    async def give_up(self, gap: Gap) -> None:
-        """No server has what is missing here: readers pass over it."""
-        await self._database.write(lambda store: store.events.close_gap(gap.number), room=gap.room_id)
+    async def close(self, gap: Gap) -> None:
+        """Nothing is missing here, or no server has it: readers pass over it."""
+
+        def work(store: Store) -> None:
+            self._close(store, self._writer.open(store, gap.room_id), gap, given_up=True)
+
+        await self._database.write(work, room=gap.room_id)
 
     @staticmethod
     def _arrival(
@@ -186,7 +192,12 @@ class Backfilling:
             store.trace = f"SELECT 1 FROM events WHERE number = {stored.number} AND anchor = {at.anchor}"
 
     @staticmethod
-    def _close(store: Store, room: LockedRoom, gap: Gap) -> None:
-        held = store.events.list_held(gap.missing)
-        if all(one in held and held[one].placed for one in gap.missing):
-            store.events.close_gap(gap.number)
+    def _close(store: Store, room: LockedRoom, gap: Gap, *, given_up: bool = False) -> None:
+        """Links the events after a gap to what was put there: who walks the graph shall get across. Closes it once
+        nothing is missing."""
+        missing = find_missing(store, room.row, [gap.number])
+        for number, (stored, prev) in missing.links.items():
+            if set(prev) != set(stored.prev):
+                room.link_event(number, prev)
+        if given_up or not missing.ids:
+            store.events.close_gaps(missing.links)

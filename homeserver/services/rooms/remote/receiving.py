@@ -16,6 +16,7 @@ from homeserver.services.persistence import Persistence
 from homeserver.services.rooms.append import Append
 from homeserver.services.rooms.placing import Arrival
 from homeserver.services.rooms.remote.claims import claim_state
+from homeserver.services.rooms.remote.missing import find_missing
 from homeserver.services.rooms.remote.outliers import add_outliers
 from homeserver.services.rooms.room import LockedRoom
 from homeserver.services.rooms.writer import Writer
@@ -73,12 +74,9 @@ class RemoteEvents:
 
         def work(store: Store) -> Frontier:
             row = store.rooms.get(room_id)
-            numbers = store.history.list_gaps(row.number, MAX_GAPS)
-            found = store.events.list_stored(ROOM_VERSIONS[row.version], room_id, numbers).values()
-            followed = {one for stored in found for one in stored.event.prev_events}
-            held = store.events.list_held(followed)
-            missing = frozenset(one for one in followed if one not in held or not held[one].placed)
-            return Frontier(row.extremity_ids, max(0, row.depth - 1_000), missing)
+            gaps = store.history.list_gaps(row.number, MAX_GAPS)
+            missing = find_missing(store, row, gaps)
+            return Frontier(row.extremity_ids, max(0, row.depth - 1_000), frozenset(missing.ids))
 
         return await self._database.read(work)
 
