@@ -47,6 +47,16 @@ BACKWARDS = Statement(
     " AND event_id <> ALL($3) AND depth >= $4) e"
     ") SELECT number FROM walk LIMIT $5",
 )
+# What some events follow, directly or behind others that nobody sees.
+BEHIND_UNSEEN = Statement(
+    "list_behind_unseen",
+    "bigint[], int",
+    "WITH RECURSIVE unseen(number, prev) AS ("
+    "SELECT number, prev FROM events WHERE number = ANY($1)"
+    " UNION SELECT e.number, e.prev FROM unseen u CROSS JOIN LATERAL"
+    " (SELECT number, prev FROM events WHERE number = ANY(u.prev) AND anchor IS NULL AND state_before IS NOT NULL) e"
+    ") SELECT unnest(prev) FROM (SELECT prev FROM unseen LIMIT $2) AS nearest",
+)
 # No event is less deep.
 LOWEST = -(2**63)
 IDS = Statement("list_event_ids", "bigint[]", "SELECT number, event_id FROM events WHERE number = ANY($1)")
@@ -116,6 +126,10 @@ class Graph:
         """What authorises these events of a room, directly or not: at most `limit` of it, nearest first."""
         wanted = list(numbers)
         return [row[0] for row in self._transaction.fetch(AUTH_CHAIN, room, wanted, limit)] if wanted else []
+
+    def list_behind_unseen(self, numbers: Iterable[int], limit: int) -> set[int]:
+        """What these events that nobody sees follow, directly or behind others of the kind: of the nearest `limit`."""
+        return {row[0] for row in self._transaction.fetch(BEHIND_UNSEEN, list(numbers), limit)}
 
     def walk_backwards(
         self, room: int, latest: Sequence[str], limit: int, *, earliest: Sequence[str] = (), min_depth: int = LOWEST

@@ -37,6 +37,9 @@ from homeserver.streams.publications import EventItem, StateItem, Summary
 # What a room is called, and who is in it, follows from these.
 HEROES = 5
 NAMING = frozenset({"m.room.name", "m.room.canonical_alias"})
+# Events that nobody sees, behind which it is looked for ends of the room. One that lies deeper stays an end until the
+# next event of ours follows it.
+MAX_UNSEEN = 1_000
 OPEN_VISIBILITIES = ("shared", "world_readable")
 
 
@@ -134,7 +137,10 @@ class Append:
     ) -> tuple[list[StateChange], list[tuple[int, str]]]:
         """What changes in the current state, and the room's new extremities. Moves the room's group."""
         row = room.row
-        gone = set(place.prev) if not place.unseen else self._followed(room, place)
+        gone = set(place.prev)
+        if place.unseen:
+            # What an event follows through events that nobody sees ends the room no more.
+            gone |= room.store.graph.list_behind_unseen(place.unseen, MAX_UNSEEN)
         kept = [one for one in zip(row.extremities, row.extremity_ids, strict=True) if one[0] not in gone]
         if entering:
             kept = []
@@ -153,17 +159,6 @@ class Append:
         changes = self._differences(room, group)
         room.move_state(group, {change.key: change.after.number if change.after else None for change in changes})
         return changes, extremities
-
-    @staticmethod
-    def _followed(room: LockedRoom, place: Placement) -> set[int]:
-        """What an event follows, directly or through events that nobody sees: these end the room no more."""
-        followed, unseen = set(place.prev), place.unseen
-        while unseen:
-            behind = {number for stored in room.events(unseen).values() for number in stored.prev} - followed
-            followed |= behind
-            rows = room.store.events.list_by_numbers(behind)
-            unseen = [number for number, row in rows.items() if row.anchor is None]
-        return followed
 
     @staticmethod
     def _differences(room: LockedRoom, group: int) -> list[StateChange]:

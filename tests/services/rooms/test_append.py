@@ -15,9 +15,13 @@ from homeserver.domain.errors import BadRequest, BrokenInvariant, Forbidden
 from homeserver.domain.hashing import reference_hash
 from homeserver.domain.verdict import Accepted, Rejected, SoftFailed
 from homeserver.domain.versions import EventIdFormat
+from homeserver.services.rooms.append import Append
 from homeserver.services.rooms.draft import MAX_PREV_EVENTS
+from homeserver.services.rooms.remote.receiving import RemoteEvents
 from homeserver.storage.store import Store
 from homeserver.streams.publications import StateItem
+from tests.builders.cluster import SERVER_NAME
+from tests.builders.counting import CountingDatabase
 from tests.services.rooms.scene import ALICE, BOB, CAROL, EVE, FRANK, MEMBER, OTHER_SERVER, Scene, examples
 from tests.services.rooms.wire import assert_intact
 
@@ -175,6 +179,24 @@ async def test_end_behind_an_unseen_event_is_no_end(scene: Scene) -> None:
     seen = await scene.remote(room_id, EVE, "m.room.message", {}, prev=rejected[-1:])
     assert (await scene.row(room_id)).extremity_ids == [seen.event_id]
     await check(scene, room_id)
+
+
+async def test_many_unseen_events_cost_no_more_statements_than_one(scene: Scene) -> None:
+    """Nobody makes us go back through what we do not show, event by event."""
+    counting = CountingDatabase(scene.database)
+    remote = RemoteEvents(counting, scene.services.writer, Append(SERVER_NAME, scene.services.rule_book))
+    for count in (1, 40):
+        room_id = await shared_room(scene)
+        rejected: list[str] = []
+        for number in range(count):
+            topic = await scene.draft(room_id, FRANK, TOPIC[0], {"topic": f"{number}"}, "", prev=rejected[-1:] or None)
+            assert isinstance(await scene.receive(topic), Rejected)
+            rejected.append(topic.event_id)
+        seen = await scene.draft(room_id, EVE, "m.room.message", {}, prev=rejected[-1:])
+        assert await remote.append(room_id, [seen]) == [Accepted()]
+        assert (await scene.row(room_id)).extremity_ids == [seen.event_id]
+    few, many = counting.statements
+    assert few == many
 
 
 async def test_resolution_is_remembered(scene: Scene) -> None:
