@@ -32,14 +32,29 @@ ROOT = Path(__file__).parents[2]
 PARLEY = (sys.executable, "-m", "config.main")
 # What stands before the program: `tests/attacks_prove` switches a defence off in the server too.
 BEFORE: Sequence[str] = ()
-# Below the ports that the kernel gives to outgoing connections: what is free now is free after a restart.
-PORTS = range(10_000, 30_000)
+# Which ports the kernel gives to outgoing connections.
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def _listening_ports() -> list[int]:
+    """Ports that neither the kernel gives to outgoing connections, nor another worker of pytest to its servers, in an
+    order of chance: what is free now is free after a restart, and each is given once."""
+    low, high = (int(port) for port in OUTGOING.read_text().split()) if OUTGOING.exists() else (49_152, 65_535)
+    ports = [port for port in range(10_000, 60_000) if not low <= port <= high] or list(range(10_000, 60_000))
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    own = ports[int(worker.removeprefix("gw")) :: int(workers)]
+    # Tests that draw from the common generator begin it anew.
+    random.SystemRandom().shuffle(own)
+    return own
+
+
+_PORTS = _listening_ports()
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     while True:
-        port = random.choice(PORTS)
+        port = _PORTS.pop()
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
