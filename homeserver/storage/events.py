@@ -59,8 +59,8 @@ FIND_PLACES = Statement(
 HELD = Statement(
     "list_held_events",
     "text[]",
-    "SELECT event_id, number, room, state_before IS NOT NULL, rejected IS NOT NULL, redacted_by IS NOT NULL FROM events"
-    " WHERE event_id = ANY($1)",
+    "SELECT event_id, number, room, state_before IS NOT NULL, rejected IS NOT NULL, redacted_by IS NOT NULL,"
+    " gap_before AND anchor IS NULL FROM events WHERE event_id = ANY($1)",
 )
 # An outlier gets its place. What of it was published keeps its position.
 PLACE = Statement(
@@ -157,13 +157,14 @@ class NewEvent(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Held:
     """What is known of an event by its id. `placed`: it stands in the graph of its room with its state; else it is an
-    outlier, held because others cite it."""
+    outlier, held because others cite it. `hides_gap`: nobody sees it, and something is missing before it."""
 
     number: int
     room: int
     placed: bool
     rejected: bool
     redacted: bool
+    hides_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

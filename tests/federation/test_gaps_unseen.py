@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.services.rooms.remote.missing import STEP
 from tests.builders.peer import Reply
 from tests.federation.hostile import Hostile, Question, path
 from tests.federation.ours import Ours
@@ -42,6 +43,24 @@ async def test_a_gap_behind_events_that_nobody_sees(ours: Ours, mallory: Hostile
     answer = await mallory.ask("GET", path("v1", "backfill", room.room_id), **query)
     told = [mallory.read(room.version, pdu, room.room_id).event_id for pdu in answer.body["pdus"]]
     assert told[:6] == [event.event_id for event in reversed([*withheld, *unseen, seen])]
+
+
+async def test_a_gap_far_behind_events_that_nobody_sees(ours: Ours, mallory: Hostile) -> None:
+    """More of them than are looked behind at once."""
+    room = await mallory.join(await ours.room("11"))
+    eve, ida = mallory.user("eve"), mallory.user("ida")
+    await mallory.send(room.member(ida, "join").pdu)
+    await ours.services.send.state(ALICE, room.room_id, "m.room.member", eve, {"membership": "ban"})
+    room.send(ida, MESSAGE, {"body": "withheld"})
+    unseen = [room.send(eve, MESSAGE, {"body": f"unseen {number}"}).pdu for number in range(STEP + 10)]
+    seen = room.send(ida, MESSAGE, {"body": "seen"})
+    mallory.lies["get_missing_events"] = nothing
+    for pdus in (unseen[:1], unseen[1:40], unseen[40:], [seen.pdu]):
+        await mallory.send(*pdus)
+        await ours.settled()
+    assert await ours.bodies(room.room_id) == ["withheld", "seen"]
+    marked = "SELECT count(*) FROM events e JOIN rooms r ON r.number = e.room WHERE r.room_id = %s AND e.gap_before"
+    assert await ours.sql(marked, room.room_id) == [(0,)]
 
 
 async def test_events_that_nobody_sees_on_both_sides_of_a_gap(ours: Ours, mallory: Hostile) -> None:

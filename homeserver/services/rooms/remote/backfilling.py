@@ -196,8 +196,8 @@ class Backfilling:
         """Links the events after a gap to what was put there: who walks the graph shall get across. Closes it once
         nothing is missing."""
         missing = find_missing(store, room.row, [gap.number])
-        for number, (stored, prev) in missing.links.items():
-            if set(prev) != set(stored.prev):
-                room.link_event(number, prev)
+        for number, link in missing.links.items():
+            if link.noted != set(link.held):
+                room.link_event(number, link.held)
         if given_up or not missing.ids:
             store.events.close_gaps(missing.links)
