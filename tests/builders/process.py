@@ -220,6 +220,8 @@ class ServerProcess:
     async def kill9_postgres(self) -> None:
         """Takes PostgreSQL's first process away; the others follow."""
         self.foresee("PostgreSQL ended with status", "gave up on the database")
+        # What a process of it says to somebody who is just connecting, libpq prints by itself.
+        self.foresee("FATAL:  terminating connection due to unexpected postmaster exit")
         os.kill(self.postgres_pid, signal.SIGKILL)
         await until(lambda: not is_alive(self.postgres_pid), what="PostgreSQL is dead")
 
