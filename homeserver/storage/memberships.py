@@ -11,6 +11,7 @@ from homeserver.storage.transaction import Row, Statement, Transaction
 
 COLUMNS = "user_id, room, membership, event, position, sender, local, display_name"
 ROOM_WIDTH, MEMBERSHIP_WIDTH = ROOM_COLUMNS.count(",") + 1, COLUMNS.count(",") + 1
+REMEMBER = Statement("remember_room", "text, bigint", "DELETE FROM forgotten WHERE user_id = $1 AND room = $2")
 SET = Statement(
     "set_membership",
     "text, bigint, text, bigint, bigint, text, boolean, text",
@@ -251,7 +252,7 @@ class Memberships:
 
     def remember(self, user_id: str, room: int) -> None:
         """Whoever is invited or joins again has not forgotten the room."""
-        self._transaction.defer_text("DELETE FROM forgotten WHERE user_id = %s AND room = %s", user_id, room)
+        self._transaction.defer(REMEMBER, user_id, room)
 
     def list_forgotten(self, user_id: str) -> set[int]:
         return {row[0] for row in self._transaction.text("SELECT room FROM forgotten WHERE user_id = %s", user_id)}

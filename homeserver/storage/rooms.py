@@ -1,6 +1,7 @@
 """The rows of rooms: a room's row is its lock, its place in the event graph and its latest counters."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from homeserver.domain.errors import NotFound
 from homeserver.storage.transaction import Row, Statement, Transaction
@@ -19,6 +20,13 @@ FIND_WITH_TRANSACTION = Statement(
     "text, text, text, text, text",
     f"SELECT {COLUMNS}, (SELECT e.event_id FROM events e WHERE e.txn_id = $2 AND e.room = r.number AND e.sender = $3"
     " AND e.device_id = $4 AND e.type = $5 LIMIT 1) FROM rooms r WHERE r.room_id = $1",
+)
+FIND_TO_ENTER = Statement(
+    "find_room_to_enter",
+    "text, text",
+    f"SELECT {COLUMNS}, EXISTS (SELECT 1 FROM memberships m WHERE m.room = r.number AND m.local"
+    " AND m.membership = 'join'), EXISTS (SELECT 1 FROM users u WHERE u.user_id = $2 AND u.guest)"
+    " FROM rooms r WHERE r.room_id = $1",
 )
 FIND_BY_NUMBERS = Statement(
     "find_rooms", "bigint[]", f"SELECT {COLUMNS} FROM rooms r WHERE r.number = ANY($1) ORDER BY r.number"
@@ -40,11 +48,13 @@ ADVANCE = Statement(
     "UPDATE rooms SET extremities = $2, extremity_ids = $3, depth = $4, last_anchor = $5, ordinals = $6"
     " WHERE number = $1",
 )
-CHANGE_STATE = Statement(
-    "change_room_state",
-    "bigint, bigint, bigint, int, int, int, boolean, text[], int[]",
-    "UPDATE rooms SET state_group = $2, state_version = $3, state_generation = $4, joined = $5, invited = $6,"
-    " open_history = $7, classes = $8, ordinals = $9 WHERE number = $1",
+# Both in one: each UPDATE writes the row anew.
+ADVANCE_WITH_STATE = Statement(
+    "advance_room_state",
+    "bigint, bigint[], text[], bigint, bigint, int[], bigint, bigint, int, int, int, boolean, text[]",
+    "UPDATE rooms SET extremities = $2, extremity_ids = $3, depth = $4, last_anchor = $5, ordinals = $6,"
+    " state_group = $7, state_version = $8, state_generation = $9, joined = $10, invited = $11, open_history = $12,"
+    " classes = $13 WHERE number = $1",
 )
 # Whether anybody of this server is joined.
 RESIDENT = Statement(
@@ -102,6 +112,13 @@ class Rooms:
         known = rows[0][-1] if rows else None
         return _one([row[:-1] for row in rows], room_id), known
 
+    def lock_to_enter(self, room_id: str, user_id: str) -> tuple[RoomRow, bool, bool]:
+        """As `lock`, with whether anybody of this server is joined, and whether this user is a guest."""
+        self._transaction.defer(LOCK, room_id)
+        rows = self._transaction.fetch(FIND_TO_ENTER, room_id, user_id)
+        row = _one([row[:-2] for row in rows], room_id)
+        return row, rows[0][-2], rows[0][-1]
+
     def get(self, room_id: str) -> RoomRow:
         """Raises NotFound."""
         return _one(self._transaction.fetch(FIND, room_id), room_id)
@@ -142,15 +159,13 @@ class Rooms:
 
     def set_place(self, room: RoomRow) -> None:
         """Its extremities, depth, newest anchor and ordinals."""
-        self._transaction.defer(
-            ADVANCE, room.number, room.extremities, room.extremity_ids, room.depth, room.last_anchor, room.ordinals
-        )
+        self._transaction.defer(ADVANCE, *_place(room))
 
-    def set_state(self, room: RoomRow) -> None:
-        """What follows from its current state."""
+    def set_place_and_state(self, room: RoomRow) -> None:
+        """As `set_place`, and what follows from its current state."""
         self._transaction.defer(
-            CHANGE_STATE,
-            room.number,
+            ADVANCE_WITH_STATE,
+            *_place(room),
             room.state_group,
             room.state_version,
             room.state_generation,
@@ -158,7 +173,6 @@ class Rooms:
             room.invited,
             room.open_history,
             room.classes,
-            room.ordinals,
         )
 
     def set_classes(self, number: int, classes: list[str], ordinals: list[int]) -> None:
@@ -170,6 +184,10 @@ class Rooms:
 
     def set_published(self, number: int, published: bool) -> None:
         self._transaction.defer_text("UPDATE rooms SET published = %s WHERE number = %s", published, number)
+
+
+def _place(room: RoomRow) -> tuple[Any, ...]:
+    return room.number, room.extremities, room.extremity_ids, room.depth, room.last_anchor, room.ordinals
 
 
 def _one(rows: list[Row], room_id: str) -> RoomRow:

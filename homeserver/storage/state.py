@@ -14,11 +14,17 @@ FIND_KEYS = Statement(
     "SELECT k.type, k.state_key, k.number FROM unnest($1, $2) AS w(type, state_key)"
     " JOIN state_keys k ON k.state_key = w.state_key AND k.type = w.type",
 )
-ADD_KEYS = Statement(
-    "add_state_keys",
+# Those that are there already are only found: an INSERT would take a number for each. Last: whether it is new.
+INTERN_KEYS = Statement(
+    "intern_state_keys",
     "text[], text[]",
-    "INSERT INTO state_keys (type, state_key) SELECT * FROM unnest($1, $2) ORDER BY 2, 1"
-    " ON CONFLICT DO NOTHING RETURNING type, state_key, number",
+    "WITH found AS (SELECT k.type, k.state_key, k.number FROM unnest($1, $2) AS w(type, state_key)"
+    " JOIN state_keys k ON k.state_key = w.state_key AND k.type = w.type),"
+    " added AS (INSERT INTO state_keys (type, state_key)"
+    " SELECT w.type, w.state_key FROM unnest($1, $2) AS w(type, state_key)"
+    " WHERE NOT EXISTS (SELECT 1 FROM found f WHERE f.state_key = w.state_key AND f.type = w.type) ORDER BY 2, 1"
+    " ON CONFLICT DO NOTHING RETURNING type, state_key, number)"
+    " SELECT type, state_key, number, false FROM found UNION ALL SELECT type, state_key, number, true FROM added",
 )
 NAME_KEYS = Statement(
     "name_state_keys", "int[]", "SELECT number, type, state_key FROM state_keys WHERE number = ANY($1)"
@@ -137,32 +143,45 @@ class State:
 
     def number_keys(self, keys: Iterable[StateKey]) -> dict[StateKey, int]:
         """The internal numbers of state keys, known ones only."""
+        numbers, missing = self._remembered(filter(_can_stand, keys))
+        if missing:
+            for type, state_key, number in self._transaction.fetch(FIND_KEYS, *_columns(missing)):
+                numbers[(type, state_key)] = self._remember((type, state_key), number)
+        return numbers
+
+    def intern_keys(self, keys: Iterable[StateKey]) -> dict[StateKey, int]:
+        """The internal numbers of state keys, made where they are new."""
+        numbers, missing = self._remembered(keys)
+        if missing:
+            added = {}
+            for type, state_key, number, is_new in self._transaction.fetch(INTERN_KEYS, *_columns(missing)):
+                if is_new:
+                    added[(type, state_key)] = number
+                else:
+                    numbers[(type, state_key)] = self._remember((type, state_key), number)
+            self._new_keys.update(added)
+            numbers.update(added)
+            # What somebody else has made since this statement began, the next one sees.
+            numbers.update(self.number_keys(key for key in missing if key not in numbers))
+        return numbers
+
+    def _remembered(self, keys: Iterable[StateKey]) -> tuple[dict[StateKey, int], list[StateKey]]:
+        """The numbers that are known without asking, and the keys of the others."""
         numbers: dict[StateKey, int] = {}
         missing: list[StateKey] = []
         for key in keys:
             number = self._keys.get(key) or self._new_keys.get(key)
             if number is not None:
                 numbers[key] = number
-            elif _can_stand(key):
+            else:
                 missing.append(key)
-        if missing:
-            rows = self._transaction.fetch(FIND_KEYS, [key[0] for key in missing], [key[1] for key in missing])
-            for type, state_key, number in rows:
-                numbers[(type, state_key)] = number
-                if not self._new_keys:
-                    self._keys.put((type, state_key), number)
-        return numbers
+        return numbers, missing
 
-    def intern_keys(self, keys: Iterable[StateKey]) -> dict[StateKey, int]:
-        """The internal numbers of state keys, made where they are new."""
-        wanted = list(keys)
-        numbers = self.number_keys(wanted)
-        missing = [key for key in wanted if key not in numbers]
-        if missing:
-            rows = self._transaction.fetch(ADD_KEYS, [key[0] for key in missing], [key[1] for key in missing])
-            self._new_keys.update({(type, state_key): number for type, state_key, number in rows})
-            numbers.update(self.number_keys(missing))
-        return numbers
+    def _remember(self, key: StateKey, number: int) -> int:
+        """The number, which all may know unless it could be one that this transaction made."""
+        if not self._new_keys:
+            self._keys.put(key, number)
+        return number
 
     def name_keys(self, numbers: Iterable[int]) -> dict[int, StateKey]:
         """The state keys of internal numbers."""
@@ -332,6 +351,10 @@ class State:
                 chain.append((beneath, layers[beneath]))
                 beneath = layers[beneath].parent
         return chain
+
+
+def _columns(keys: Sequence[StateKey]) -> tuple[list[str], list[str]]:
+    return [key[0] for key in keys], [key[1] for key in keys]
 
 
 def _can_stand(key: StateKey) -> bool:

@@ -33,9 +33,9 @@ def admits_guests(room: LockedRoom) -> bool:
     return access is not None and access.content.get("guest_access") == "can_join"
 
 
-def check_guest(room: LockedRoom, user_id: str) -> None:
-    """Raises Forbidden (M_GUEST_ACCESS_FORBIDDEN) for a guest of ours where none may join."""
-    if room.store.users.is_guest(user_id) and not admits_guests(room):
+def check_guest(room: LockedRoom) -> None:
+    """Raises Forbidden (M_GUEST_ACCESS_FORBIDDEN) where no guest of ours may join."""
+    if not admits_guests(room):
         raise not_for_guests()
 
 

@@ -78,12 +78,13 @@ class Membership:
         servers = [*servers, *more]
 
         def work(store: Store) -> bool:
-            room = self._open_here(store, room_id)
+            room, is_guest = self._open_here(store, room_id, user_id)
             if room is None:
                 return False
             if room.membership(user_id) == "join":
                 return True
-            check_guest(room, user_id)
+            if is_guest:
+                check_guest(room)
             joining = {**(content or {}), **member_content(store, user_id, "join")}
             authoriser = find_authoriser(room, user_id)
             if authoriser is not None:
@@ -125,7 +126,7 @@ class Membership:
         room_id, more = await self._resolve(room_id_or_alias)
 
         def work(store: Store) -> bool:
-            room = self._open_here(store, room_id)
+            room, _ = self._open_here(store, room_id, user_id)
             if room is None:
                 return False
             if room.membership(user_id) != "knock":
@@ -220,17 +221,17 @@ class Membership:
         found = await self._aliases.resolve(room_id_or_alias)
         return found.room_id, found.servers
 
-    def _open_here(self, store: Store, room_id: str) -> LockedRoom | None:
-        """The room, if what we hold of it is what it is: somebody of us is in it, or nobody at all any more. None if
-        others have to be asked. Raises NotFound if nobody could be."""
+    def _open_here(self, store: Store, room_id: str, user_id: str) -> tuple[LockedRoom | None, bool]:
+        """The room, if what we hold of it is what it is: somebody of us is in it, or nobody at all any more; and
+        whether the user is a guest. None if others have to be asked. Raises NotFound if nobody could be."""
         try:
-            room = self._writer.open(store, room_id)
+            row, is_resident, is_guest = store.rooms.lock_to_enter(room_id, user_id)
         except NotFound:
             if self._remote is None:
                 raise
-            return None
-        abandoned = room.row.joined == 0 and bool(room.row.extremities)
-        return room if abandoned or store.rooms.is_resident(room.row.number) else None
+            return None, False
+        abandoned = row.joined == 0 and bool(row.extremities)
+        return (self._writer.open_row(store, row) if abandoned or is_resident else None), is_guest
 
     async def _invite_abroad(
         self, sender: str, room_id: str, user_id: str, reason: str | None, is_direct: bool

@@ -160,9 +160,10 @@ class LockedRoom:
 
     def save(self) -> None:
         """Writes the row: once, after the last event of the transaction."""
-        self.store.rooms.set_place(self.row)
-        if self._state_moved:
-            self.store.rooms.set_state(self.row)
+        if not self._state_moved:
+            self.store.rooms.set_place(self.row)
+        else:
+            self.store.rooms.set_place_and_state(self.row)
             head = Head(self.row.state_version, {**self._head.events, **self._changed})
             self.store.after_commit.append(lambda: self._heads.put(self.row.number, head))
 
