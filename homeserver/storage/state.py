@@ -138,8 +138,9 @@ class State:
         self._transaction = transaction
         self._groups = groups
         self._keys = keys
-        # Keys that this transaction made: not to be shared before it is committed.
-        self._new_keys: dict[StateKey, int] = {}
+        # Keys that this transaction made, and what it found since, which may be some of these: not to be shared before
+        # it is committed.
+        self._own_keys: dict[StateKey, int] = {}
 
     def number_keys(self, keys: Iterable[StateKey]) -> dict[StateKey, int]:
         """The internal numbers of state keys, known ones only."""
@@ -159,7 +160,7 @@ class State:
                     added[(type, state_key)] = number
                 else:
                     numbers[(type, state_key)] = self._remember((type, state_key), number)
-            self._new_keys.update(added)
+            self._own_keys.update(added)
             numbers.update(added)
             # What somebody else has made since this statement began, the next one sees.
             numbers.update(self.number_keys(key for key in missing if key not in numbers))
@@ -170,7 +171,7 @@ class State:
         numbers: dict[StateKey, int] = {}
         missing: list[StateKey] = []
         for key in keys:
-            number = self._keys.get(key) or self._new_keys.get(key)
+            number = self._keys.get(key) or self._own_keys.get(key)
             if number is not None:
                 numbers[key] = number
             else:
@@ -178,8 +179,9 @@ class State:
         return numbers, missing
 
     def _remember(self, key: StateKey, number: int) -> int:
-        """The number, which all may know unless it could be one that this transaction made."""
-        if not self._new_keys:
+        if self._own_keys:
+            self._own_keys[key] = number
+        else:
             self._keys.put(key, number)
         return number
 
